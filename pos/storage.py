@@ -1,0 +1,173 @@
+"""Content-addressed caches, atomic files and folder locks: a killed run loses nothing and resumes where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pos.errors import PosError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def asset(name: str) -> Path:
+    """The path of a file shipped under ``pos/assets``, for instance ``asset("shapes/judge.safetensors")``."""
+    return Path(str(resources.files("pos") / "assets")) / name
+
+
+def content_hash(*parts: Any) -> str:
+    """A short stable hash (16 hex digits) of strings, numbers, JSON-able containers, bytes and tensors.
+
+    The order and the boundaries of the parts count. Tensors enter by dtype, shape and bytes.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        data = _as_bytes(part)
+        digest.update(f"{len(data)}:".encode())
+        digest.update(data)
+    return digest.hexdigest()[:16]
+
+
+def _as_bytes(part: Any) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    if hasattr(part, "detach"):
+        array = part.detach().cpu().contiguous()
+        return f"{array.dtype}{tuple(array.shape)}".encode() + array.numpy().tobytes()
+    return json.dumps(part, sort_keys=True, ensure_ascii=False).encode()
+
+
+def write_atomic(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
+    """Write a file under a temporary name and rename it, so that a reader sees the old file or the whole new one.
+
+    Args:
+        path: the file; its folder is made when absent.
+        content: the bytes, the text (UTF-8), or a function that writes the file at the path it is given.
+
+    Raises:
+        PosError: the folder cannot be written (read-only, full, or a file stands in its place).
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        if callable(content):
+            content(temporary)
+        else:
+            temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise PosError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+class TensorCache:
+    """Tensors by content key, one safetensors file each: ``root/<kind>/<key>.safetensors``."""
+
+    def __init__(self, root: Path | str, kind: str) -> None:
+        self.folder = Path(root) / kind
+
+    def path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+    def get(self, key: str) -> dict[str, torch.Tensor] | None:
+        """The tensors stored under ``key``, or None. A file cut short by a full disk counts as absent."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self.path(key)
+        if not path.exists():
+            return None
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError):
+            return None
+
+    def put(self, key: str, tensors: dict[str, torch.Tensor]) -> None:
+        from safetensors.torch import save_file
+
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        write_atomic(self.path(key), lambda temporary: save_file(contiguous, temporary))
+
+
+class RecordCache:
+    """Small JSON records by content key in one append-only file, ``root/<kind>.jsonl``: easy to read, carry and resume."""
+
+    def __init__(self, root: Path | str, kind: str) -> None:
+        self.path = Path(root) / f"{kind}.jsonl"
+        self._records = {row["key"]: row["value"] for row in read_jsonl(self.path)}
+
+    def get(self, key: str) -> Any | None:
+        return self._records.get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        self._records[key] = value
+        append_jsonl(self.path, {"key": key, "value": value})
+
+
+def append_jsonl(path: Path, row: dict[str, Any]) -> None:
+    """Append one row; the row is on disk when this returns."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as stream:
+            if stream.tell() and not _ends_with_newline(path):
+                stream.write(b"\n")  # the line before was cut by a kill
+            stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise PosError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file of JSON lines; none when it is absent. A line cut by a kill is passed over."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold an output folder for this process while the block runs.
+
+    Raises:
+        PosError: another run writes there, or the folder cannot be written.
+    """
+    path = Path(folder) / ".lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a")
+    except OSError as error:
+        raise PosError(f"Cannot write to the folder {folder}: {error.strerror or error}.") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PosError(f"Another run is writing to {folder}: choose another folder or wait for it to end.") from error
+        yield
