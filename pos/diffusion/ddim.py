@@ -116,8 +116,8 @@ def invert(
     """
     if method not in ("next", "printed", "fixed_point"):
         raise PosError(f"inversion={method!r} is unknown: choose next, printed or fixed_point.")
-    if iterations < 1:
-        raise PosError(f"iterations={iterations} is not allowed: fixed_point needs at least 1 evaluation a step.")
+    if iterations < 2:
+        raise PosError(f"iterations={iterations} is not allowed: fixed_point needs at least 2 evaluations a step.")
     residual = torch.zeros(len(latents), device=latents.device) if method == "fixed_point" else None
     evaluations = 0
     for step in _steps(table, progress):
