@@ -14,7 +14,7 @@ from pos.diffusion.levels import Level, LevelTable
 from pos.errors import PosError
 
 Predict = Callable[[Tensor, Level, int], Tensor]
-"""(latents (b, c, f, h, w), level, index of the denoising step counted from 0) -> raw output, shaped as the latents."""
+"""(latents (b, c, f, h, w), level, denoising step counted from 0) -> raw output, shaped as the latents."""
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 """Wraps the loop over steps, for instance ``tqdm``."""
@@ -28,8 +28,9 @@ class Inversion:
 
     Attributes:
         noise: eps_inv, shaped as the latents.
-        residual: (b,) float32; for ``fixed_point`` the largest relative change, over the steps, in the last iteration of a step
-            (a step is converged where it is below the tolerance); None for the explicit methods, which do not iterate.
+        residual: (b,) float32; for ``fixed_point`` the largest relative change, over the steps, in the last
+            iteration of a step (a step is converged where it is below the tolerance); None for the explicit
+            methods, which do not iterate.
         evaluations: calls of ``predict``.
     """
 
@@ -61,7 +62,8 @@ def sample(
         The clean latents, shaped as ``eps``.
 
     Raises:
-        PosError: ``ddim_eta`` outside [0, 1] or without its generators; latents that became NaN or infinite (names the step).
+        PosError: ``ddim_eta`` outside [0, 1] or without its generators; latents that became NaN or infinite
+            (names the step).
     """
     _check_ddim_eta(ddim_eta, generators, len(eps))
     latents = eps
@@ -77,7 +79,7 @@ def sample(
 
 
 def ddim_sigma(level: Level, target: Level, ddim_eta: float) -> float:
-    """The standard deviation of the noise added by a step (Song et al. 2021, Eq. 16, with abar = 1 - noise^2).
+    """The standard deviation of the noise a step adds (Song et al. 2021, Eq. 16, with abar = 1 - noise^2).
 
     It depends on the noise scales alone: VideoCrafter computes it before it rescales the signal.
     """
@@ -98,17 +100,19 @@ def invert(
     tolerance: float = 1e-6,
     progress: Progress | None = None,
 ) -> Inversion:
-    """The noise that deterministic sampling takes to ``latents`` (Eq. 2), T steps from the clean level upwards.
+    """The noise that deterministic sampling takes to ``latents`` (Eq. 2), T steps up from the clean level.
 
-    From level k to k + 1 with x_k at hand, ``next`` asks the network about (x_k, level k + 1), as diffusers, Tune-A-Video and
-    null-text inversion do; ``printed`` about (x_k, level k), as Eq. 2 is written; ``fixed_point`` starts from ``next`` and solves
-    for the x_{k+1} that a denoising step takes to x_k. Both explicit methods are first-order approximations of the latter.
+    From level k to k + 1 with x_k at hand, ``next`` asks the network about (x_k, level k + 1), as diffusers,
+    Tune-A-Video and null-text inversion do; ``printed`` about (x_k, level k), as Eq. 2 is written;
+    ``fixed_point`` starts from ``next`` and solves for the x_{k+1} that a denoising step takes to x_k. Both
+    explicit methods are first-order approximations of the latter.
 
     Args:
         predict: the network's raw output; the paper uses the empty prompt and no guidance.
         latents: (b, c, f, h, w), the clean latents.
-        iterations, tolerance: of ``fixed_point``: the most evaluations a step, and the relative change of a sample at which its
-            iteration stops. A sample that has stopped no longer depends on the others of its batch.
+        iterations, tolerance: of ``fixed_point``: the most evaluations a step, and the relative change of a
+            sample at which its iteration stops. A sample that has stopped no longer depends on the others of
+            its batch.
         progress: wraps the loop over steps.
 
     Raises:
@@ -117,7 +121,9 @@ def invert(
     if method not in ("next", "printed", "fixed_point"):
         raise PosError(f"inversion={method!r} is unknown: choose next, printed or fixed_point.")
     if iterations < 2:
-        raise PosError(f"iterations={iterations} is not allowed: fixed_point needs at least 2 evaluations a step.")
+        raise PosError(
+            f"iterations={iterations} is not allowed: fixed_point needs at least 2 evaluations a step."
+        )
     residual = torch.zeros(len(latents), device=latents.device) if method == "fixed_point" else None
     evaluations = 0
     for step in _steps(table, progress):
@@ -129,7 +135,9 @@ def invert(
         raised = target.signal * x0 + target.noise * direction
         evaluations += 1
         if residual is not None:
-            raised, change, count = _solve_step(predict, latents, raised, table, step, iterations - 1, tolerance)
+            raised, change, count = _solve_step(
+                predict, latents, raised, table, step, iterations - 1, tolerance
+            )
             residual = torch.maximum(residual, change)
             evaluations += count
         latents = raised
@@ -138,11 +146,18 @@ def invert(
 
 
 def _solve_step(
-    predict: Predict, latents: Tensor, guess: Tensor, table: LevelTable, step: int, iterations: int, tolerance: float
+    predict: Predict,
+    latents: Tensor,
+    guess: Tensor,
+    table: LevelTable,
+    step: int,
+    iterations: int,
+    tolerance: float,
 ) -> tuple[Tensor, Tensor, int]:
     """Iterate ``guess`` towards the x_{k+1} that one denoising step takes to ``latents``.
 
-    A denoising step is ``x_k = keep * x_{k+1} + move * raw(x_{k+1})``; the iteration holds raw and solves for x_{k+1}.
+    A denoising step is ``x_k = keep * x_{k+1} + move * raw(x_{k+1})``; the iteration holds raw and solves for
+    x_{k+1}.
     """
     level, target = table[step], table[step + 1]
     (a, b), (c, d) = table.split_weights(target)
@@ -182,7 +197,8 @@ class Guided:
 
     Attributes:
         network: (latents, level, conditioning) -> raw output, for instance ``backbone.predict``.
-        conditioning: the conditioning of a denoising step, counted from 0: ``HybridSemantics.at``, or ``lambda _: condition``.
+        conditioning: the conditioning of a denoising step, counted from 0: ``HybridSemantics.at``, or
+            ``lambda _: condition``.
         unconditional: one row per sample; unused where the scale is 1.
         scale: finite; 1 means no guidance.
         evaluations: network evaluations a sample so far; an unconditional pass counts as one.
@@ -198,7 +214,9 @@ class Guided:
         if not math.isfinite(self.scale):
             raise PosError(f"guidance={self.scale} is not allowed: give a finite number, 1 for no guidance.")
         if self.scale != 1 and self.unconditional is None:
-            raise PosError(f"guidance={self.scale} needs the unconditional embedding; without one only guidance=1 is possible.")
+            raise PosError(
+                f"guidance={self.scale} needs an unconditional embedding; without one give guidance=1."
+            )
 
     def __call__(self, latents: Tensor, level: Level, index: int) -> Tensor:
         condition = self.conditioning(index)
@@ -221,7 +239,9 @@ def _check_ddim_eta(ddim_eta: float, generators: Sequence[torch.Generator] | Non
         raise PosError(f"ddim_eta={ddim_eta} is not allowed: choose 0 (deterministic) to 1 (ancestral).")
     if ddim_eta > 0 and (generators is None or len(generators) != batch):
         given = 0 if generators is None else len(generators)
-        raise PosError(f"ddim_eta={ddim_eta} draws noise at every step: give one generator per sample ({batch}, got {given}).")
+        raise PosError(
+            f"ddim_eta={ddim_eta} draws noise at every step: give {batch} generators, got {given}."
+        )
 
 
 def _fresh_noise(latents: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
@@ -231,4 +251,6 @@ def _fresh_noise(latents: Tensor, generators: Sequence[torch.Generator]) -> Tens
 
 def _check_finite(latents: Tensor, what: str, step: int, steps: int) -> None:
     if not torch.isfinite(latents).all():
-        raise PosError(f"The latents became NaN or infinite at {what} step {step + 1} of {steps}: check weights and precision.")
+        raise PosError(
+            f"The latents became NaN or infinite at {what} step {step + 1} of {steps}: check the precision."
+        )

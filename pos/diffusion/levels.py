@@ -1,7 +1,7 @@
 """Level tables: what timestep, signal scale and noise scale every step of a diffusion model has.
 
-The sampler and the inverter read nothing else of a model's schedule, so that noise-, v- and flow-prediction and VideoCrafter's
-rescaled signal are differences of a table, not of a loop. Tables are computed in float64.
+The sampler and the inverter read nothing else of a model's schedule, so that noise-, v- and flow-prediction
+and VideoCrafter's rescaled signal are differences of a table, not of a loop. Tables are computed in float64.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class LevelTable:
 
     Attributes:
         levels: T + 1 levels of increasing noise.
-        prediction: what the network's raw output is: the noise (``epsilon``), ``signal * eps - noise * x_0`` (``v``,
-            Salimans and Ho 2022) or ``eps - x_0`` (``flow``, the velocity of flow matching).
+        prediction: what the network's raw output is: the noise (``epsilon``), ``signal * eps - noise * x_0``
+            (``v``, Salimans and Ho 2022) or ``eps - x_0`` (``flow``, the velocity of flow matching).
     """
 
     levels: tuple[Level, ...]
@@ -57,7 +57,7 @@ class LevelTable:
         return self.levels[index]
 
     def split(self, raw: Tensor, latents: Tensor, level: Level) -> tuple[Tensor, Tensor]:
-        """The network's raw output for ``latents`` at ``level`` as (x_0, eps); both have the shape of ``latents``.
+        """The network's raw output for ``latents`` at ``level`` as (x_0, eps), both shaped as ``latents``.
 
         The two always satisfy ``latents = level.signal * x_0 + level.noise * eps``.
         """
@@ -84,7 +84,8 @@ def alphas_cumprod(
 ) -> Tensor:
     """abar of DDPM (Ho et al. 2020) for timesteps 0 to ``train_timesteps`` - 1, float64.
 
-    ``scaled_linear`` (Stable Diffusion; VideoCrafter calls it linear) spaces the square roots of beta evenly, ``linear`` beta itself.
+    ``scaled_linear`` (Stable Diffusion; VideoCrafter calls it linear) spaces the square roots of beta evenly,
+    ``linear`` beta itself.
 
     Raises:
         PosError: an unknown schedule.
@@ -125,16 +126,18 @@ def ddim_levels(
 ) -> LevelTable:
     """The level table of DDIM (Song et al. 2021) over a DDPM schedule.
 
-    With the defaults and T = 50 (ModelScope, Stable Diffusion): L_0 is clean with abar[0], L_k timestep ``1 + 20 (k - 1)``.
+    With the defaults and T = 50 (ModelScope, Stable Diffusion): L_0 is clean with abar[0], L_k timestep ``1 +
+    20 (k - 1)``.
 
     Args:
         steps: T, 1 to ``train_timesteps``.
-        spacing: ``leading`` takes T multiples of ``train_timesteps // T`` (diffusers); ``videocrafter`` takes all of them below
-            ``train_timesteps``, so that T = 30 gives 31 steps.
+        spacing: ``leading`` takes T multiples of ``train_timesteps // T`` (diffusers); ``videocrafter`` takes
+            all of them below ``train_timesteps``, so that T = 30 gives 31 steps.
         offset: added to every timestep.
         final_alpha: the clean level has abar[0] (``first``) or 1 (``one``; diffusers' ``set_alpha_to_one``).
-        signal_scale: VideoCrafter's ``use_scale`` as (start, end, timesteps): the signal of timestep t is multiplied by a factor
-            that goes linearly from start to end over that many timesteps and then stays.
+        signal_scale: VideoCrafter's ``use_scale`` as (start, end, timesteps): the signal of timestep t is
+            multiplied by a factor that goes linearly from start to end over that many timesteps and then
+            stays.
         prediction: what the network's raw output is.
 
     Raises:
@@ -177,7 +180,9 @@ def _signal_scales(signal_scale: tuple[float, float, int] | None, train_timestep
         return scales
     start, end, ramp = signal_scale
     if not (start > 0 and end > 0 and 1 <= ramp <= train_timesteps):
-        raise PosError(f"signal_scale={signal_scale} is not possible: two positive factors and 1 to {train_timesteps} timesteps.")
+        raise PosError(
+            f"signal_scale={signal_scale} is not possible: two positive factors, 1 to {train_timesteps} timesteps."
+        )
     scales[:ramp] = torch.linspace(start, end, ramp, dtype=torch.float64)
     scales[ramp:] = end
     return scales

@@ -16,7 +16,9 @@ def sample_id(prompt: str) -> str:
     return hashlib.sha256(prompt.encode()).hexdigest()[:16]
 
 
-def sample_generators(sample_ids: Sequence[str], seeds: Sequence[int], stream: str = "eps") -> list[torch.Generator]:
+def sample_generators(
+    sample_ids: Sequence[str], seeds: Sequence[int], stream: str = "eps"
+) -> list[torch.Generator]:
     """One CPU generator per sample, seeded with the sha256 of (stream, seed, id).
 
     Args:
@@ -32,7 +34,9 @@ def sample_generators(sample_ids: Sequence[str], seeds: Sequence[int], stream: s
     return [_generator(f"{stream}:{seed}:{name}") for name, seed in zip(sample_ids, seeds, strict=True)]
 
 
-def base_noise(shape: Sequence[int], sample_ids: Sequence[str], seeds: Sequence[int], stream: str = "eps") -> Tensor:
+def base_noise(
+    shape: Sequence[int], sample_ids: Sequence[str], seeds: Sequence[int], stream: str = "eps"
+) -> Tensor:
     """eps ~ N(0, I) of Eq. 4, float32 on the CPU, (b, *shape).
 
     Row i is a function of ``seeds[i]`` and ``sample_ids[i]`` alone, bitwise.

@@ -1,4 +1,4 @@
-"""Inverting videos to guided noise (Eq. 2), each (video, model, steps, method) once: results are cached by content."""
+"""Inverting videos to guided noise (Eq. 2), cached by content: each (video, model, steps, method) once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Inverted:
 
     Attributes:
         noise: eps_inv, (c, f, h, w) float32 on the CPU.
-        residual: how far ``fixed_point`` was from convergence (see ``pos.diffusion.ddim.Inversion``); None for the other methods.
+        residual: how far ``fixed_point`` was from convergence (see ``pos.diffusion.ddim.Inversion``); None
+            for the other methods.
         evaluations: network evaluations that it took.
     """
 
@@ -35,8 +36,8 @@ class Inverter:
 
     Attributes:
         backbone: encodes the videos and predicts.
-        cache: where the noises are kept; the key is the video's pixels, the backbone's fingerprint and precision, and what follows
-            below, but never the batch size.
+        cache: where the noises are kept; the key is the video's pixels, the backbone's fingerprint and
+            precision, and what follows below, but never the batch size.
         steps: T; must be the sampler's.
         method: ``next``, ``printed`` or ``fixed_point``, as ``pos.diffusion.ddim.invert`` describes them.
         iterations, tolerance: of ``fixed_point``.
@@ -56,9 +57,11 @@ class Inverter:
             raise PosError(f"batch_size={self.batch_size} is not allowed: at least one video at a time.")
 
     def __call__(
-        self, videos: Sequence[Tensor], progress: Callable[[Iterable[list[int]]], Iterable[list[int]]] | None = None
+        self,
+        videos: Sequence[Tensor],
+        progress: Callable[[Iterable[list[int]]], Iterable[list[int]]] | None = None,
     ) -> list[Inverted]:
-        """The guided noises of videos, in their order; only those absent from the cache are computed, equal ones once.
+        """The guided noises of videos, in their order; only those absent from the cache are computed.
 
         Args:
             videos: uint8 (f, c, height, width) each, of one size.
@@ -70,7 +73,9 @@ class Inverter:
         keys = [self.key(video) for video in videos]
         absent = {key: index for index, key in enumerate(keys) if self.cache.get(key) is None}
         indices = list(absent.values())
-        batches = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
+        batches = [
+            indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)
+        ]
         for batch in batches if progress is None else progress(batches):
             self._invert([keys[index] for index in batch], torch.stack([videos[index] for index in batch]))
         return [self._read(key) for key in keys]
@@ -82,7 +87,9 @@ class Inverter:
             PosError: not a uint8 (f, c, height, width) tensor.
         """
         if video.dtype != torch.uint8 or video.ndim != 4:
-            raise PosError(f"A video is uint8 (f, c, height, width), got {video.dtype} of shape {tuple(video.shape)}.")
+            raise PosError(
+                f"A video is uint8 (f, c, height, width), got {video.dtype} of shape {tuple(video.shape)}."
+            )
         solver = [self.iterations, self.tolerance] if self.method == "fixed_point" else []
         precision = str(self.backbone.dtype)
         return content_hash(video, self.backbone.fingerprint, precision, self.steps, self.method, solver)

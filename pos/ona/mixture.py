@@ -17,8 +17,8 @@ def mix(eps: Tensor, eps_inv: Tensor, eta: float, variance_preserving: bool = Fa
         eps: base noise N(0, I), (b, c, f, h, w).
         eps_inv: guided noise, the same shape: inverted (Eq. 2) or predicted (NPNet).
         eta: 0 gives ``eps`` itself, ``inf`` gives ``eps_inv`` itself.
-        variance_preserving: first divide every sample of ``eps_inv`` by its standard deviation. Inverted noise does not have unit
-            variance (0.77 to 1.18 seen), and so neither has the paper's mix.
+        variance_preserving: first divide every sample of ``eps_inv`` by its standard deviation. Inverted
+            noise does not have unit variance (0.77 to 1.18 seen), and so neither has the paper's mix.
 
     Raises:
         PosError: eta negative or NaN; different shapes.
@@ -26,7 +26,7 @@ def mix(eps: Tensor, eps_inv: Tensor, eta: float, variance_preserving: bool = Fa
     if not eta >= 0:
         raise PosError(f"eta={eta} is not allowed: it weighs the guided noise, 0 to inf.")
     if eps.shape != eps_inv.shape:
-        raise PosError(f"Noises of shapes {tuple(eps.shape)} and {tuple(eps_inv.shape)} cannot be mixed: they must be equal.")
+        raise PosError(f"Noises of shapes {tuple(eps.shape)} and {tuple(eps_inv.shape)} cannot be mixed.")
     if eta == 0:
         return eps
     if variance_preserving:
@@ -38,6 +38,10 @@ def mix(eps: Tensor, eps_inv: Tensor, eta: float, variance_preserving: bool = Fa
 
 
 def noise_statistics(noise: Tensor) -> dict[str, Any]:
-    """Mean, standard deviation and per-channel standard deviations of noises (b, c, f, h, w), as JSON-able numbers."""
+    """Mean, std and per-channel std of noises (b, c, f, h, w), as JSON-able numbers."""
     channels = noise.transpose(0, 1).flatten(1)
-    return {"mean": float(noise.mean()), "std": float(noise.std()), "channel_std": channels.std(dim=1).tolist()}
+    return {
+        "mean": float(noise.mean()),
+        "std": float(noise.std()),
+        "channel_std": channels.std(dim=1).tolist(),
+    }

@@ -1,4 +1,4 @@
-"""Denoising with hybrid semantics (Eq. 8): the rewritten prompt conditions the first steps, the original the rest."""
+"""Denoising with hybrid semantics (Eq. 8): first steps under the rewritten prompt, the rest under the original."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def rewritten_steps(steps: int, gamma: float) -> int:
     """m, the number of denoising steps under the rewritten prompt.
 
-    ``floor(T * gamma)``, at least one step for any gamma > 0 (where cases 1 and 3 of Eq. 8 overlap, the first wins), none for 0.
+    ``floor(T * gamma)``, at least one step for any gamma > 0 (where cases 1 and 3 of Eq. 8 overlap, the first
+    wins), none for 0.
 
     Args:
         steps: T.
@@ -25,7 +26,9 @@ def rewritten_steps(steps: int, gamma: float) -> int:
         PosError: gamma outside [0, 1] or NaN.
     """
     if not (isinstance(gamma, (int, float)) and 0 <= gamma <= 1):
-        raise PosError(f"gamma={gamma} is not allowed: it is the fraction of denoising steps under the rewritten prompt, 0 to 1.")
+        raise PosError(
+            f"gamma={gamma} is not allowed: it is the fraction of steps under the rewritten prompt, 0 to 1."
+        )
     # 50 * 0.58 is 28.999... in floating point; the paper's floor means 29
     return 0 if gamma == 0 else max(1, math.floor(steps * gamma + 1e-9))
 
