@@ -1,7 +1,7 @@
 """English captions of Shapes scenes, from "ring moving left" to a sentence that names all six attributes.
 
-WebVid's alternate texts are the model: short sentences and sentence fragments in many patterns. Only
-``random.Random.random`` is drawn from, whose stream Python guarantees, so that captions are the same everywhere.
+WebVid's alternate texts are the model: short sentences and fragments in many patterns. Only
+``random.Random.random`` is drawn from, whose stream Python guarantees: captions are the same everywhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ DETAILS = 4  # levels of detail: 0 terse ... 3 all six attributes
 _GROUNDS = ("background", "backdrop", "background", "backdrop", "wall", "surface", "canvas")
 _OPENINGS = ("Animation of", "Video of", "Footage of", "A clip of", "Motion graphics of", "Animated view of")
 _CHARACTERS = ("bright", "vivid", "lone", "single", "glossy", "neat", "simple", "bold")
-_WEIGHTS = {"colour": 2.0, "size": 1.0, "motion": 4.0, "background": 1.0, "texture": 0.6}  # what short captions name
+_WEIGHTS = {
+    "colour": 2.0,
+    "size": 1.0,
+    "motion": 4.0,
+    "background": 1.0,
+    "texture": 0.6,
+}  # what short captions name
 _TRAVELLING = {"left", "right", "up", "down"}
 
 T = TypeVar("T")
@@ -137,7 +143,8 @@ def _over(named: Named, rng: random.Random) -> str:
 
 # Patterns of a sentence that names a motion and a background.
 def _plain(named: Named, ground: str, rng: random.Random) -> str:
-    return f"{_start(_article(_things(named, rng, 0.2)))} {_doing(named, rng, True)} {_over(named, rng)} {ground}"
+    thing = _start(_article(_things(named, rng, 0.2)))
+    return f"{thing} {_doing(named, rng, True)} {_over(named, rng)} {ground}"
 
 
 def _ground_first(named: Named, ground: str, rng: random.Random) -> str:
@@ -169,8 +176,8 @@ def _aside(named: Named, ground: str, rng: random.Random) -> str:
 
 
 def _as_it(named: Named, ground: str, rng: random.Random) -> str:
-    doing = _doing(named, rng, False)
-    return f"{_start(doing)} {_over(named, rng)} {ground}, {_article(_things(named, rng, 0.2))} {_pick(_STAYS, rng)}"
+    thing = _article(_things(named, rng, 0.2))
+    return f"{_start(_doing(named, rng, False))} {_over(named, rng)} {ground}, {thing} {_pick(_STAYS, rng)}"
 
 
 # Patterns where the motion or the background is left open.
@@ -200,6 +207,6 @@ def _part(opening: str, named: Named, ground: str, rng: random.Random) -> str:
 
 
 _WORDS = {"size": lexicon.SIZE_WORDS, "colour": lexicon.COLOUR_WORDS}
-_STAYS = ("can be seen", "is in view", "fills the scene", "catches the eye", "keeps us watching")
+_STAYS = ("can be seen", "is in view", "catches the eye", "appears")
 _PATTERNS_BOTH = (_plain, _plain, _ground_first, _fragment, _footage, _ground_with, _aside, _as_it)
 _PATTERNS_PART = (_part_sentence, _part_sentence, _part_fragment, _part_footage, _part_there)

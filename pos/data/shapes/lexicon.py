@@ -1,7 +1,7 @@
 """The words of the Shapes captions, and the way back: which attributes does a text name?
 
-Every phrase belongs to one value of one attribute, so that a caption can be read back exactly. A text is read without case,
-punctuation and the adverbs of manner below, longest phrase first.
+Every phrase belongs to one value of one attribute, so that a caption can be read back exactly. A text is read
+without case, punctuation and the adverbs of manner below, longest phrase first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,18 @@ from itertools import product
 
 from pos.data.shapes.world import ATTRIBUTES
 
-ADVERBS = ("slowly", "gently", "smoothly", "steadily", "quietly", "calmly", "gracefully", "softly", "evenly", "lazily")
+ADVERBS = (
+    "slowly",
+    "gently",
+    "smoothly",
+    "steadily",
+    "quietly",
+    "calmly",
+    "gracefully",
+    "softly",
+    "evenly",
+    "lazily",
+)
 
 NOUNS: dict[str, tuple[str, ...]] = {
     "circle": ("circle", "disc", "ball"),
@@ -72,7 +83,12 @@ DIRECTIONS: dict[str, tuple[str, ...]] = {
     "up": ("up", "upwards", "straight up"),
     "down": ("down", "downwards", "straight down"),
     "clockwise": ("clockwise", "in a clockwise loop", "around clockwise"),
-    "counterclockwise": ("counterclockwise", "in a counterclockwise loop", "around anticlockwise", "anticlockwise"),
+    "counterclockwise": (
+        "counterclockwise",
+        "in a counterclockwise loop",
+        "around anticlockwise",
+        "anticlockwise",
+    ),
 }
 VERBS: dict[str, tuple[Verb, ...]] = {
     "up": (("rises", "rising"), ("climbs", "climbing"), ("ascends", "ascending")),
@@ -94,8 +110,17 @@ VERBS: dict[str, tuple[Verb, ...]] = {
         ("swings back and forth", "swinging back and forth"),
         ("sways left and right", "swaying left and right"),
     ),
-    "growing": (("grows", "growing"), ("expands", "expanding"), ("gets bigger", "getting bigger"), ("swells", "swelling")),
-    "shrinking": (("shrinks", "shrinking"), ("contracts", "contracting"), ("gets smaller", "getting smaller")),
+    "growing": (
+        ("grows", "growing"),
+        ("expands", "expanding"),
+        ("gets bigger", "getting bigger"),
+        ("swells", "swelling"),
+    ),
+    "shrinking": (
+        ("shrinks", "shrinking"),
+        ("contracts", "contracting"),
+        ("gets smaller", "getting smaller"),
+    ),
 }
 # Understood beside what the captions say themselves.
 _ALSO: dict[str, dict[str, tuple[str, ...]]] = {
@@ -133,7 +158,7 @@ def motion_phrases(motion: str) -> tuple[Verb, ...]:
 
 def words(text: str) -> list[str]:
     """The words of a text in lower case; hyphens part words, apostrophes do not."""
-    return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.lower())
+    return re.findall(r"[^\W_]+(?:['\u2019][^\W_]+)*", text.lower())
 
 
 def _phrases() -> dict[tuple[str, ...], tuple[str, int]]:
@@ -143,9 +168,14 @@ def _phrases() -> dict[tuple[str, ...], tuple[str, int]]:
         "size": SIZE_WORDS,
         "motion": {motion: sum(motion_phrases(motion), ()) for motion in ATTRIBUTES["motion"]},
         "background": BACKGROUND_WORDS,
-        "texture": {value: TEXTURE_ADJECTIVES[value] + TEXTURE_NOUNS[value] for value in ATTRIBUTES["texture"]},
+        "texture": {
+            value: TEXTURE_ADJECTIVES[value] + TEXTURE_NOUNS[value] for value in ATTRIBUTES["texture"]
+        },
     }
-    for motion, directions in DIRECTIONS.items():  # "sails to the left" is understood, a bare "left" or "up" is not
+    for (
+        motion,
+        directions,
+    ) in DIRECTIONS.items():  # "sails to the left" is understood, a bare "left" or "up" is not
         spoken["motion"][motion] += tuple(d for d in directions if d not in ("left", "right", "up", "down"))
     meanings: dict[tuple[str, ...], tuple[str, int]] = {}
     for attribute, values in ATTRIBUTES.items():
@@ -176,4 +206,6 @@ def named_attributes(text: str) -> dict[str, int]:
                 found.setdefault(meaning[0], set()).add(meaning[1])
                 break
         position += length if meaning is not None else 1
-    return {attribute: found[attribute].pop() for attribute in ATTRIBUTES if len(found.get(attribute, ())) == 1}
+    return {
+        attribute: found[attribute].pop() for attribute in ATTRIBUTES if len(found.get(attribute, ())) == 1
+    }

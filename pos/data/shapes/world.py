@@ -1,7 +1,7 @@
 """What there is in the Shapes world, drawn from seeds and rendered from signed distances.
 
-A clip shows one object in one motion over a coloured, patterned background. Six attributes describe it; everything else
-(place, phase, exact radius and tone, phase and scale of the pattern) is continuous jitter, so that no two clips are alike.
+A clip shows one object in one motion over a coloured, patterned background. Six attributes describe it;
+everything else (place, phase, exact radius and tone, phase and scale of the pattern) is continuous jitter.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "colour": ("red", "green", "blue", "yellow", "cyan", "purple", "pink", "white"),
     "size": ("small", "medium", "large"),
     "motion": (
-        "left", "right", "up", "down", "clockwise", "counterclockwise", "bouncing", "swaying", "growing", "shrinking",
+        "left", "right", "up", "down", "clockwise", "counterclockwise",
+        "bouncing", "swaying", "growing", "shrinking",
     ),
     "background": ("black", "grey", "brown", "navy", "sand"),
     "texture": ("plain", "striped", "dotted", "checkered"),
@@ -27,14 +29,39 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 FRAMES, SIZE = 16, 64
 
 _COLOURS = (
-    (222, 30, 38), (38, 190, 62), (45, 85, 245), (248, 222, 40), (25, 212, 225), (160, 55, 215), (255, 110, 185), (248, 248, 248),
+    (222, 30, 38), (38, 190, 62), (45, 85, 245), (248, 222, 40), (25, 212, 225),
+    (160, 55, 215), (255, 110, 185), (248, 248, 248),
 )  # fmt: skip
 _BACKGROUNDS = ((14, 14, 17), (108, 108, 112), (90, 52, 26), (14, 22, 92), (206, 186, 142))
-_PATTERNS = ((66, 66, 71), (152, 152, 157), (138, 94, 58), (46, 58, 134), (162, 142, 100))  # the background's second tone
+_PATTERNS = (
+    (66, 66, 71),
+    (152, 152, 157),
+    (138, 94, 58),
+    (46, 58, 134),
+    (162, 142, 100),
+)  # the background's second tone
 _RADII = (7.2, 10.6, 15.4)  # of the class, in pixels of a 64-pixel frame
-_GROWTH = (0.97, 1.5)  # radius at the two ends of growing and shrinking, in class radii
+_GROWTH = {"growing": (0.97, 1.5), "shrinking": (1.5, 0.97)}  # first and last radius, in class radii
 _REACH = 1.15  # no shape extends further than this many radii along an axis
-_JITTER = ("x", "y", "radius", "tilt", "phase", "extent", "red", "green", "blue", "shade", "u", "v", "period", "angle")
+
+
+class _Jitter(NamedTuple):
+    """What the attributes leave open, each (n,) in [0, 1)."""
+
+    x: Tensor
+    y: Tensor
+    radius: Tensor
+    tilt: Tensor
+    phase: Tensor
+    extent: Tensor
+    red: Tensor
+    green: Tensor
+    blue: Tensor
+    shade: Tensor
+    u: Tensor
+    v: Tensor
+    period: Tensor
+    angle: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +93,13 @@ class Scenes:
 
 
 def draw_scenes(seeds: Sequence[int] | np.ndarray) -> Scenes:
-    """One scene per seed, each a function of its own seed alone: attributes uniform and independent, jitter uniform.
+    """One scene per seed, each a function of its own seed alone: attributes and jitter uniform.
 
     Args:
         seeds: integers in [0, 2^64).
     """
     keys = mix64(np.asarray(seeds, dtype=np.uint64))
-    columns = len(ATTRIBUTES) + len(_JITTER)
+    columns = len(ATTRIBUTES) + len(_Jitter._fields)
     with np.errstate(over="ignore"):
         counters = keys[:, None] + np.arange(1, columns + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     uniform = (mix64(counters) >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)  # exact: 24 bits
@@ -109,7 +136,7 @@ def render(scenes: Scenes, frames: int = FRAMES, size: int = SIZE, chunk: int = 
 
 
 def _render_shape(scenes: Scenes, distance: _Distance, frames: int, size: int) -> Tensor:
-    jitter = _Jitter(scenes.jitter)
+    jitter = _Jitter(*scenes.jitter.unbind(1))
     pixel = SIZE / size  # the world is SIZE units wide whatever the resolution
     axis = (torch.arange(size, device=scenes.jitter.device, dtype=torch.float32) + 0.5) * pixel - SIZE / 2
     centre, radius = _trajectory(scenes.attributes, jitter, frames)
@@ -126,26 +153,21 @@ def _render_shape(scenes: Scenes, distance: _Distance, frames: int, size: int) -
     return frame.clamp(0, 255).round().to(torch.uint8)
 
 
-class _Jitter:
-    """The jitter's columns by name, each (n,)."""
-
-    def __init__(self, jitter: Tensor) -> None:
-        self.__dict__.update(zip(_JITTER, jitter.unbind(1), strict=True))
-
-
 def _palette(colours: Sequence[tuple[int, int, int]], index: Tensor) -> Tensor:
     return torch.tensor(colours, dtype=torch.float32, device=index.device)[index]
 
 
 def _trajectory(attributes: Tensor, jitter: _Jitter, frames: int) -> tuple[Tensor, Tensor]:
-    """Where the object's centre is, (n, f, 2) from the middle of the frame with y down, and its radius, (n, f)."""
+    """Where the object's centre is, (n, f, 2) from the middle with y down, and its radius, (n, f)."""
     motion = attributes[:, 3]
     time = torch.linspace(0, 1, frames, device=motion.device)
     base = torch.tensor(_RADII, device=motion.device)[attributes[:, 2]] * (0.95 + 0.1 * jitter.radius)
-    small, big = _GROWTH
-    growing = (small + (big - small) * time)[None]
-    scale = torch.where((motion == 8)[:, None], growing, torch.where((motion == 9)[:, None], growing.flip(1), 1.0))
-    room = SIZE / 2 - 1 - _REACH * base * torch.where(motion >= 8, big, 1.0)  # how far the centre may leave the middle
+    ends = torch.tensor(
+        [_GROWTH.get(name, (1.0, 1.0)) for name in ATTRIBUTES["motion"]], device=motion.device
+    )
+    start, end = ends[motion].unbind(1)
+    scale = start[:, None] + (end - start)[:, None] * time
+    room = SIZE / 2 - 1 - _REACH * base * torch.maximum(start, end)  # how far the centre may leave the middle
     offsets = torch.stack(_paths(jitter, room, time), dim=1)  # (n, 10, f, 2)
     centre = offsets[torch.arange(len(motion), device=motion.device), motion]
     return centre, base[:, None] * scale
@@ -162,13 +184,17 @@ def _paths(jitter: _Jitter, room: Tensor, time: Tensor) -> list[Tensor]:
     orbit = (extent * room).clamp(max=15)
     swing = (extent * room).clamp(max=16)
     height = (2 * extent * room).clamp(max=30)
-    floor = room + (height - 2 * room) * (1 + y) / 2  # anywhere that keeps both ends of the bounce in the frame
+    floor = (
+        room + (height - 2 * room) * (1 + y) / 2
+    )  # anywhere that keeps both ends of the bounce in the frame
 
     def at(horizontal: Tensor, vertical: Tensor) -> Tensor:
         return torch.stack([horizontal, vertical], dim=-1)
 
     def around(angle: Tensor) -> Tensor:
-        return at((room - orbit) * x + orbit * torch.cos(angle), (room - orbit) * y + orbit * torch.sin(angle))
+        return at(
+            (room - orbit) * x + orbit * torch.cos(angle), (room - orbit) * y + orbit * torch.sin(angle)
+        )
 
     return [
         at(-sweep, rest_y),
@@ -194,12 +220,16 @@ def _background(attributes: Tensor, jitter: _Jitter, axis: Tensor, pixel: float)
 
 def _coverage(texture: Tensor, jitter: _Jitter, axis: Tensor, pixel: float) -> Tensor:
     """How much of each pixel the pattern's second tone covers, (n, size, size)."""
-    u, v, stretch, angle = (column[:, None, None] for column in (jitter.u, jitter.v, jitter.period, jitter.angle))
+    u, v, stretch, angle = (
+        column[:, None, None] for column in (jitter.u, jitter.v, jitter.period, jitter.angle)
+    )
     x, y = axis[None, None, :], axis[None, :, None]
 
     def band(along: Tensor, period: Tensor, phase: Tensor) -> Tensor:
         """Every other half period, with antialiased edges."""
-        return (0.5 + ((torch.frac(along / period + phase + 32) - 0.5).abs() - 0.25) * period / pixel).clamp(0, 1)
+        return (0.5 + ((torch.frac(along / period + phase + 32) - 0.5).abs() - 0.25) * period / pixel).clamp(
+            0, 1
+        )
 
     direction = math.radians(30) + math.radians(30) * angle
     stripes = band(x * torch.cos(direction) + y * torch.sin(direction), 9 + 3 * stretch, u)
@@ -234,7 +264,9 @@ def _star(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
     outer, inner = 1.15, 0.5
     edge_x, edge_y = inner * math.cos(tenth) - outer, inner * math.sin(tenth)
     norm = math.hypot(edge_x, edge_y)
-    return ((length * torch.cos(angle) - outer * r) * edge_y - length * torch.sin(angle).abs() * edge_x) / norm
+    return (
+        (length * torch.cos(angle) - outer * r) * edge_y - length * torch.sin(angle).abs() * edge_x
+    ) / norm
 
 
 def _ring(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
