@@ -29,7 +29,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 FRAMES, SIZE = 16, 64
 
 _COLOURS = (
-    (222, 30, 38), (38, 190, 62), (45, 85, 245), (248, 222, 40), (25, 212, 225),
+    (222, 30, 38), (38, 190, 62), (50, 95, 250), (248, 222, 40), (25, 212, 225),
     (160, 55, 215), (255, 110, 185), (248, 248, 248),
 )  # fmt: skip
 _BACKGROUNDS = ((14, 14, 17), (108, 108, 112), (90, 52, 26), (14, 22, 92), (206, 186, 142))
@@ -40,7 +40,7 @@ _PATTERNS = (
     (46, 58, 134),
     (162, 142, 100),
 )  # the background's second tone
-_RADII = (7.2, 10.6, 15.4)  # of the class, in pixels of a 64-pixel frame
+_RADII = (7.8, 11.4, 16.2)  # of the class, in pixels of a 64-pixel frame
 _GROWTH = {"growing": (0.97, 1.5), "shrinking": (1.5, 0.97)}  # first and last radius, in class radii
 _REACH = 1.15  # no shape extends further than this many radii along an axis
 
@@ -261,7 +261,7 @@ def _star(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
     tenth = math.pi / 5
     length, angle = torch.sqrt(x * x + y * y), torch.atan2(x, -y)
     angle = torch.remainder(angle + tenth, 2 * tenth) - tenth  # five-fold symmetry, one point along the axis
-    outer, inner = 1.15, 0.5
+    outer, inner = 1.15, 0.54
     edge_x, edge_y = inner * math.cos(tenth) - outer, inner * math.sin(tenth)
     norm = math.hypot(edge_x, edge_y)
     return (
@@ -275,7 +275,7 @@ def _ring(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
 
 def _cross(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
     x, y = x.abs(), y.abs()
-    return torch.maximum(torch.minimum(x, y) - 0.32 * r, torch.maximum(x, y) - 1.05 * r)
+    return torch.maximum(torch.minimum(x, y) - 0.35 * r, torch.maximum(x, y) - 1.05 * r)
 
 
 _Distance = type(_circle)
