@@ -1,0 +1,145 @@
+"""Reading any video as uint8 frames, and writing ours: lossless for metrics, a GIF to look at.
+
+A video is decoded frame by frame and only the sampled frames are kept, already resized, so that memory does
+not grow with its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from pos.data.decoding import TENSOR_NAME, Frame, check_video, faults_of, open_source
+from pos.errors import PosError
+from pos.storage import write_atomic
+
+PREVIEW_SIDE = 256  # pixels: smaller previews are enlarged
+
+
+def read_video(
+    path: Path | str, frames: int = 16, size: tuple[int, int] | None = None, stride: int | None = None
+) -> Tensor:
+    """Read a video of any length, size and frame rate.
+
+    Args:
+        path: a video file (mp4, webm, mkv, avi, ...), an animated gif or webp, a folder of image frames (in
+            the natural order of their names), or a .safetensors of ``write_lossless``.
+        frames: how many frames to take, by the rule of ``frame_indices``.
+        size: (height, width) to bring the frames to, by the rule of ``fit``; None keeps theirs.
+        stride: take every stride-th frame instead of spreading the frames over the whole clip.
+
+    Returns:
+        uint8 (frames, 3, height, width), RGB.
+
+    Raises:
+        PosError: the video is missing, empty, corrupt, truncated, without a video stream or without frames.
+    """
+    if frames < 1 or (stride is not None and stride < 1) or (size is not None and min(size) < 1):
+        raise PosError(f"frames={frames}, size={size}, stride={stride}: each must be at least 1.")
+    path = Path(path)
+    source = open_source(path)
+    with faults_of(path):
+        taken, decoded = _take(source.frames(), _sampled(path, source.count, frames, stride), size)
+        if decoded != source.count:  # the container counted wrongly: sample again by the true count
+            taken, decoded = _take(source.frames(), _sampled(path, decoded, frames, stride), size)
+    if len({frame.shape for frame in taken.values()}) > 1:
+        raise PosError(f"The frames of {path} differ in size: give a size to bring them to.")
+    return torch.stack([taken[index] for index in frame_indices(decoded, frames, stride)])
+
+
+def _sampled(path: Path, count: int, frames: int, stride: int | None) -> set[int]:
+    if count == 0:
+        raise PosError(f"The video {path} holds no frames.")
+    return set(frame_indices(count, frames, stride))
+
+
+def _take(
+    frames: Iterator[Frame], wanted: set[int], size: tuple[int, int] | None
+) -> tuple[dict[int, Tensor], int]:
+    """The wanted frames by index, and how many there are in all; decodes to the end to find damage."""
+    taken, decoded = {}, 0
+    for index, frame in enumerate(frames):
+        if index in wanted:
+            taken[index] = frame() if size is None else fit(frame(), *size)
+        decoded = index + 1
+    return taken, decoded
+
+
+def frame_indices(count: int, frames: int, stride: int | None = None) -> list[int]:
+    """Which frames of a clip of ``count`` frames are read.
+
+    Without ``stride`` the clip is cut into ``frames`` equal parts and the middle frame of each is taken: a
+    clip of exactly ``frames`` is taken whole, a shorter one repeats some of its frames in order. With
+    ``stride`` every stride-th frame from the first on is taken; once the clip has ended its last is repeated.
+    """
+    if stride is None:
+        return [(2 * part + 1) * count // (2 * frames) for part in range(frames)]
+    return [min(part * stride, count - 1) for part in range(frames)]
+
+
+def fit(video: Tensor, height: int, width: int) -> Tensor:
+    """Scale a uint8 (..., 3, h, w), antialiased, until it just covers (height, width), then crop the centre.
+
+    Nothing is resampled where the scale is 1.
+    """
+    h, w = video.shape[-2:]
+    scale = max(height / h, width / w)
+    covering = (max(height, round(h * scale)), max(width, round(w * scale)))
+    if covering != (h, w):
+        flat = video.reshape(-1, *video.shape[-3:])
+        flat = functional.interpolate(flat, covering, mode="bicubic", align_corners=False, antialias=True)
+        video = flat.reshape(*video.shape[:-2], *covering)
+    top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
+    return video[..., top : top + height, left : left + width].clone()
+
+
+def write_lossless(path: Path | str, video: Tensor) -> None:
+    """Write uint8 (f, 3, h, w) bit by bit as a .safetensors, the form that ``read_video`` and metrics read.
+
+    Raises:
+        PosError: it is not a video, or the folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    check_video(video, "The tensor to write")
+    tensors = {TENSOR_NAME: video.detach().cpu().contiguous()}
+    write_atomic(Path(path), lambda temporary: save_file(tensors, temporary))
+
+
+def write_preview(path: Path | str, video: Tensor, fps: float = 8.0, scale: int | None = None) -> None:
+    """Write uint8 (f, 3, h, w) as a looping GIF with one palette for all its frames.
+
+    Args:
+        path: the .gif.
+        video: the frames.
+        fps: frames a second; a GIF counts in hundredths of a second and browsers show at most 50.
+        scale: how often each pixel is repeated; None enlarges small videos to at most 256 pixels.
+
+    Raises:
+        PosError: it is not a video, fps or scale is not positive, or the folder cannot be written.
+    """
+    check_video(video, "The tensor to write")
+    height, width = video.shape[-2:]
+    scale = max(1, PREVIEW_SIDE // max(height, width)) if scale is None else scale
+    if not fps > 0 or scale < 1:
+        raise PosError(f"fps={fps}, scale={scale}: a preview needs fps above 0 and a scale of at least 1.")
+    enlarged = (width * scale, height * scale)
+    first, *rest = [image.resize(enlarged, Image.Resampling.NEAREST) for image in _palette_images(video)]
+    duration = max(20, 10 * round(100 / fps))  # milliseconds
+    write_atomic(
+        Path(path),
+        lambda temporary: first.save(temporary, save_all=True, append_images=rest, duration=duration, loop=0),
+    )
+
+
+def _palette_images(video: Tensor) -> list[Image.Image]:
+    """One palette for all frames and no dither, so that what stands still does not flicker."""
+    frames = video.detach().cpu().permute(0, 2, 3, 1)
+    palette = Image.fromarray(frames.flatten(0, 1).numpy()).quantize(256)
+    none = Image.Dither.NONE
+    return [Image.fromarray(frame.numpy()).quantize(palette=palette, dither=none) for frame in frames]
