@@ -89,7 +89,7 @@ class TemporalAttention(Attention):
     def forward(self, tokens: Tensor) -> Tensor:
         frames, dim = tokens.shape[1], tokens.shape[3]
         positions = get_timestep_embedding(torch.arange(frames, device=tokens.device), dim)
-        series = tokens.transpose(1, 2) + positions.to(tokens.dtype)
+        series = (tokens.transpose(1, 2) + positions.to(tokens.dtype)).contiguous()
         return super().forward(series).transpose(1, 2)
 
 

@@ -210,3 +210,9 @@ def test_trainable_subsets(tiny: InflatedUNet) -> None:
 def test_bad_sizes(widths: tuple[int, ...], heads: tuple[int, ...], message: str) -> None:
     with pytest.raises(PosError, match=message):
         InflatedUNet(4, widths, (True, True), 1, heads, 12, groups=8)
+
+
+@torch.no_grad()
+def test_compiles_as_one_graph(tiny: InflatedUNet) -> None:
+    compiled = torch.compile(tiny, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(*inputs()), tiny(*inputs()))
