@@ -1,0 +1,63 @@
+"""Benchmarks: the prompts to generate from and the real clips to compare with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Literal
+
+from torch import Tensor
+
+from pos.data.shapes import splits
+from pos.data.shapes.splits import Prompt
+from pos.data.shapes.world import Scenes, render
+from pos.errors import PosError
+
+
+class Benchmark(ABC):
+    """Prompts, and real clips that generated ones are measured against.
+
+    Attributes:
+        name: for tables and provenance.
+        prompts: with stable ids, in the order they are scored.
+        reference_asset: the shipped statistics of the real clips, a name for ``pos.storage.asset``.
+    """
+
+    name: str
+    prompts: list[Prompt]
+    reference_asset: str
+
+    @abstractmethod
+    def references(self, batch_size: int = 64) -> Iterator[tuple[Tensor, list[str]]]:
+        """The real clips, uint8 (b, f, 3, h, w), and their captions, in batches."""
+
+
+class ShapesBenchmark(Benchmark):
+    """The embedded benchmark: short prompts, 2,048 held-out reference clips of 16 frames of 64x64.
+
+    Args:
+        split: ``test`` (2,048 prompts, scored once) or ``validation`` (512, on which settings are chosen).
+        prompts: how many prompts, from the first; None for all of the split.
+
+    Raises:
+        PosError: another split, or a number of prompts that the split does not have.
+    """
+
+    reference_asset = "shapes/reference.safetensors"
+
+    def __init__(self, split: Literal["test", "validation"] = "test", prompts: int | None = None) -> None:
+        sources = {
+            "test": (splits.test_prompts, splits.TEST_PROMPTS),
+            "validation": (splits.validation_prompts, splits.VALIDATION_PROMPTS),
+        }
+        if split not in sources:
+            raise PosError(f"The split of Shapes must be 'test' or 'validation', not {split!r}.")
+        draw, most = sources[split]
+        self.name = f"shapes-{split}"
+        self.prompts = draw(most if prompts is None else prompts)
+
+    def references(self, batch_size: int = 64) -> Iterator[tuple[Tensor, list[str]]]:
+        clips = splits.references()
+        for start in range(0, len(clips), batch_size):
+            batch = clips[start : start + batch_size]
+            yield render(Scenes.cat([clip.scene for clip in batch])), [clip.caption for clip in batch]
