@@ -1,0 +1,158 @@
+"""What went wrong, in one sentence: for our own errors, Hydra's, OmegaConf's and the operating system's."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pos.cli.overrides import prepare
+from pos.errors import PosError
+
+if TYPE_CHECKING:
+    from hydra.errors import InstantiationException
+    from omegaconf import DictConfig
+
+
+def explain(error: BaseException, conf: Path, config_name: str, arguments: Sequence[str]) -> str | None:
+    """One sentence for a mistake of the user's or a limit of the machine; None for a bug."""
+    chain = list(_chain(error))
+    for link in chain:
+        if isinstance(link, PosError):
+            return _one_line(str(link))
+    for link in chain:
+        sentence = _of_hydra(link, conf, config_name, arguments)
+        if sentence is not None:
+            return _one_line(sentence)
+    return _of_machine(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _of_hydra(error: BaseException, conf: Path, config_name: str, arguments: Sequence[str]) -> str | None:
+    from hydra.errors import (
+        HydraException,
+        InstantiationException,
+        MissingConfigException,
+        OverrideParseException,
+    )
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"Cannot read '{error.override}': write key=value without spaces around '=', "
+            'and quote the value for the shell (key="some words").'
+        )
+    if isinstance(error, MissingConfigException):
+        return _unknown_option(error.missing_cfg_file, error.options, conf) or text
+    if isinstance(error, InstantiationException):
+        return _of_constructor(error)
+    if isinstance(error, MissingMandatoryValue):
+        return f"The key '{error.full_key}' needs a value: {error.full_key}=..."
+    if isinstance(error, HydraException):
+        several = re.match(r"Ambiguous value for argument '([^=]+)=(.*)'\n", text)
+        if several:
+            key, values = several.groups()
+            return f"'{key}={values}' gives several values: add -m to run each, or write '{key}=[{values}]'."
+        unknown = re.search(r"Could not override '([^'\n]+)'", text)
+        return _unknown_key(unknown[1], conf, config_name, arguments) if unknown else text.split("\n\n")[0]
+    if isinstance(error, OmegaConfBaseException):
+        return text.splitlines()[0] + (f" (key '{error.full_key}')" if error.full_key else "")
+    return None
+
+
+def _unknown_option(missing: str | None, options: Sequence[str] | None, conf: Path) -> str | None:
+    if missing is None:
+        return None
+    group, _, option = missing.removesuffix(".yaml").rpartition("/")
+    if not options:
+        if not group or (conf / f"{group}.yaml").is_file():
+            return None
+        return f"There is no configuration '{missing}'.{_close(group, _groups(conf))}"
+    close = _close(option, options)
+    return f"There is no {group} '{option}': choose one of {', '.join(sorted(options))}.{close}"
+
+
+def _unknown_key(key: str, conf: Path, config_name: str, arguments: Sequence[str]) -> str:
+    key = key.split("@")[0]
+    known = sorted({*_known_keys(key, conf, config_name, arguments), *_groups(conf)})
+    return f"There is no key '{key}'.{_close(key, known)} --help lists the keys, --cfg job shows all."
+
+
+def _groups(conf: Path) -> list[str]:
+    return sorted(folder.relative_to(conf).as_posix() for folder in conf.rglob("*") if folder.is_dir())
+
+
+def _close(word: str, known: Sequence[str]) -> str:
+    matches = difflib.get_close_matches(word, known, n=3)
+    return f" Did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
+
+
+def _known_keys(unknown: str, conf: Path, config_name: str, arguments: Sequence[str]) -> list[str]:
+    """The dotted keys of the configuration as the other arguments choose it."""
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+
+    words = [word for word in prepare(arguments) if "=" in word and not word.startswith("-")]
+    others = [word for word in words if word.lstrip("+~").split("=")[0] != unknown]
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        for overrides in (others, []):  # the others may be wrong too, or sweeps
+            try:
+                return _flatten(compose(config_name, overrides))
+            except HydraException:
+                continue
+    return []
+
+
+def _flatten(node: DictConfig, prefix: str = "") -> list[str]:
+    from omegaconf import DictConfig
+
+    keys = []
+    for key in node:
+        keys.append(f"{prefix}{key}")
+        value = node._get_node(key)
+        if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
+            keys += _flatten(value, f"{prefix}{key}.")
+    return keys
+
+
+def _of_constructor(error: InstantiationException) -> str | None:
+    """A node that could not be built because of a key its constructor does not have, or one it lacks."""
+    from hydra.utils import get_object
+
+    text, cause = str(error), error.__cause__
+    if text.startswith("Error locating target"):
+        return text.split(", set env var")[0] + f": {cause}."
+    where = re.search(r"full_key: (\S+)", text)
+    node = f"'{where[1]}'" if where else "the configuration"
+    # Raised by the call itself and not within it: the arguments do not fit the constructor.
+    trace = cause.__traceback__ if isinstance(cause, TypeError) else None
+    if trace is not None and trace.tb_next is None:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+        target = re.search(r"target '([\w.]+)'", text)
+        if unknown and target:
+            allowed = list(inspect.signature(get_object(target[1])).parameters)
+            close = _close(unknown[1], allowed)
+            return f"There is no key '{unknown[1]}' in {node}, only {', '.join(allowed)}.{close}"
+        return f"The keys of {node} do not fit: {cause}."
+    return None
+
+
+def _of_machine(error: BaseException) -> str | None:
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "Out of memory: lower batch_size, frames, height or width."
+    return None

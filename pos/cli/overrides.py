@@ -1,0 +1,57 @@
+"""Free text on Hydra's command line, quoted before Hydra parses: the program gets exactly what was typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pos.errors import PosError
+
+# Keys (the last part of a dotted key) whose value is a sentence: `prompt=null` is the prompt "null".
+SENTENCES = frozenset({"prompt", "negative_prompt"})
+# Keys whose value is a path or a list of our own (`seeds=0,2,5`): literal too, but `null` still means "none".
+LITERALS = frozenset({"prompts", "seeds", "out", "path", "videos", "cache", "export"})
+
+_OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?:[\w/@:]+\.)*(?P<name>\w+))=(?P<value>.*)", re.DOTALL)
+
+
+def prepare(arguments: Sequence[str], settings: Sequence[str] = ()) -> list[str]:
+    """The arguments as Hydra needs them: options, ``settings``, then the overrides with free text quoted.
+
+    Raises:
+        PosError: a text is not valid UTF-8.
+    """
+    typed = [argument for argument in arguments if _is_override(argument)]
+    options = [argument for argument in arguments if not _is_override(argument)]
+    return [*options, *settings, *map(_prepare_one, typed)]
+
+
+def _is_override(argument: str) -> bool:
+    return argument.startswith("~") or ("=" in argument and not argument.startswith("-"))
+
+
+def _prepare_one(argument: str) -> str:
+    match = _OVERRIDE.fullmatch(argument)
+    if match is None or match["name"] not in SENTENCES | LITERALS:
+        return argument
+    if match["name"] in LITERALS and match["value"] == "null":
+        return argument
+    return f"{match['key']}={quote(match['value'], match['key'])}"
+
+
+def quote(text: str, key: str = "text") -> str:
+    """A Hydra value that reads back as exactly ``text``: no sweep, no interpolation, no special words."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise PosError(f"The value of '{key}' is not valid UTF-8 text.")
+    if text == "???":  # OmegaConf's word for a missing value, even in quotes
+        return "${oc.decode:\"'???'\"}"
+    text = escape_interpolation(text)
+    # In Hydra's quoted strings a backslash is itself, except before a quote (the closing one included).
+    text = re.sub(r"(\\*)'", lambda match: match[1] * 2 + r"\'", text)
+    text = re.sub(r"\\+$", lambda match: match[0] * 2, text)
+    return f"'{text}'"
+
+
+def escape_interpolation(text: str) -> str:
+    """A value that OmegaConf resolves to exactly ``text``: "${" begins an interpolation unless escaped."""
+    return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)

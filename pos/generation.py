@@ -1,0 +1,177 @@
+"""Prompts to files: what ``experiments/generate.py`` does, and the same configuration as a Python object."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from pos.cli.overrides import prepare
+from pos.data.prompts import TextPrompt, read_prompts
+from pos.data.video import write_lossless, write_preview
+from pos.diffusion.noise import sample_id
+from pos.errors import PosError
+from pos.pipeline import Pipeline, Request, Sample
+from pos.storage import lock_folder, write_atomic
+
+log = logging.getLogger(__name__)
+
+_SLUG_LENGTH = 40
+_MOST_SEEDS = 10_000
+
+
+def load_pipeline(*overrides: str) -> Pipeline:
+    """The pipeline that ``experiments/generate.py`` would run with these arguments, e.g. ``"method=pos"``.
+
+    Raises:
+        PosError: the configurations are absent: a clone of the repository has them, an installed package not.
+    """
+    conf = Path(__file__).resolve().parent.parent / "conf"
+    if not conf.is_dir():
+        raise PosError(f"The folder {conf} is absent: install POS from a clone (pip install -e .).")
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        return build_pipeline(compose("generate", prepare(overrides)))
+
+
+def build_pipeline(cfg: DictConfig) -> Pipeline:
+    """The pipeline of a configuration; pool, rewriter and NPNet are made only for a method that asks them.
+
+    Raises:
+        PosError: a value outside its range, absent weights, or a part that the method needs is absent.
+    """
+    method = instantiate(cfg.method)
+    inverts = method.guides_noise and method.noise == "inversion"
+    predicts = method.guides_noise and method.noise == "npnet"
+    return Pipeline(
+        backbone=instantiate(cfg.backbone),
+        method=method,
+        retriever=instantiate(cfg.retriever) if (inverts or method.rewrites) and cfg.pool else None,
+        rewriter=instantiate(cfg.rewriter) if method.rewrites else None,
+        npnet=instantiate(cfg.npnet) if predicts else None,
+        steps=cfg.steps,
+        guidance=cfg.guidance,
+        frames=cfg.frames,
+        height=cfg.height,
+        width=cfg.width,
+        negative_prompt=cfg.negative_prompt or "",
+        batch_size=cfg.batch_size,
+        cache_dir=cfg.cache,
+    )
+
+
+def make_requests(prompts: Sequence[TextPrompt | str], seeds: Sequence[int] = (0,)) -> list[Request]:
+    """Every prompt with every seed. A prompt without an id of its own gets the hash of its text."""
+    texts = [TextPrompt(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
+    return [Request(text.text, seed, text.id or sample_id(text.text)) for text in texts for seed in seeds]
+
+
+def parse_seeds(seeds: int | str | Sequence[int]) -> list[int]:
+    """Seeds from a number, a list, or text: ``"7"``, ``"0,2,5"``, ``"0..3"`` (both ends count).
+
+    Raises:
+        PosError: it is none of these, a seed is negative, there is none, or there are more than 10,000.
+    """
+    text = str(list(seeds)) if isinstance(seeds, Sequence) and not isinstance(seeds, str) else str(seeds)
+    found: list[int] = []
+    for part in text.strip("[] ").split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})(?:\s*\.\.\s*(\d{1,18}))?\s*", part)
+        if match is None:
+            raise PosError(f"seeds={seeds} cannot be read: write 0 or 0,2,5 or 0..3, whole numbers.")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last < first + _MOST_SEEDS:
+            raise PosError(f"The seeds {part.strip()} are not allowed: a range holds 1 to {_MOST_SEEDS}.")
+        found += range(first, last + 1)
+    return list(dict.fromkeys(found))
+
+
+def run(cfg: DictConfig) -> None:
+    """Make the videos of a configuration and write them to ``cfg.out``; those that are there are kept.
+
+    Raises:
+        PosError: bad input, or files of another configuration under these names in ``cfg.out``.
+    """
+    seeds = parse_seeds(cfg.seeds)
+    requests = make_requests(_prompts(cfg), seeds)
+    out = Path(cfg.out)
+    with lock_folder(out):
+        pipeline = build_pipeline(cfg)
+        stems = [
+            f"{index // len(seeds):04d}-{slug(request.prompt)}-s{request.seed}"
+            for index, request in enumerate(requests)
+        ]
+        pairs = list(zip(requests, stems, strict=True))
+        todo = [pair for pair in pairs if not _is_made(*pair, out, pipeline.config_hash)]
+        log.info("%d videos, %d to make", len(requests), len(todo))
+        samples = pipeline.generate([request for request, _ in todo])
+        for sample, (_, stem) in zip(samples, todo, strict=True):
+            store(sample, out, stem, fps=pipeline.backbone.defaults.fps)
+            log.info("%s", out / f"{stem}.gif")
+
+
+def _prompts(cfg: DictConfig) -> list[TextPrompt]:
+    if (cfg.prompt is None) == (cfg.prompts is None):
+        raise PosError('Give either prompt="some words" or prompts=FILE.')
+    if cfg.prompts is not None:
+        return read_prompts(cfg.prompts)
+    text = str(cfg.prompt)
+    if not text.strip():
+        raise PosError(f"The prompt is {text!r}: give it at least one word.")
+    return [TextPrompt(text)]
+
+
+def slug(text: str) -> str:
+    """A piece of a file name: the letters and digits of a text, at most 40 characters."""
+    return re.sub(r"[^\w]+", "-", text.lower()).strip("-_")[:_SLUG_LENGTH].rstrip("-_") or "prompt"
+
+
+def _is_made(request: Request, stem: str, out: Path, config_hash: str) -> bool:
+    """Whether this very video is there.
+
+    Raises:
+        PosError: another one is there under its name.
+    """
+    path = out / f"{stem}.json"
+    if not path.exists():
+        return False
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        same = (there["prompt"], there["seed"], there["id"], there["config"]) == (
+            request.prompt,
+            request.seed,
+            request.id,
+            config_hash,
+        )
+    except (ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise PosError(f"{path} is of a video with other settings, and is kept: choose another out=DIR.")
+    return True
+
+
+def store(sample: Sample, folder: Path, stem: str, *, fps: float) -> None:
+    """Write a video, its preview and, last, its provenance: where that stands, the video is whole.
+
+    Raises:
+        PosError: the folder cannot be written.
+    """
+    write_lossless(folder / f"{stem}.safetensors", sample.video)
+    write_preview(folder / f"{stem}.gif", sample.video, fps)
+    provenance = json.dumps(_jsonable(sample.provenance), indent=1, ensure_ascii=False)
+    write_atomic(folder / f"{stem}.json", provenance + "\n")
+
+
+def _jsonable(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they are written as the texts "inf" and "nan"."""
+    if isinstance(value, dict):
+        return {key: _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(entry) for entry in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
