@@ -1,0 +1,24 @@
+"""CLIPSIM: how well frames match their prompt in CLIP's joint space (Wu et al. 2021, GODIVA)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+
+def clip_similarity(frames: Tensor, texts: Tensor) -> Tensor:
+    """CLIPSIM of each video: the mean over frames of the raw cosine, neither scaled by 100 nor clamped at 0.
+
+    Args:
+        frames: embeddings of every frame (n, f, d).
+        texts: embeddings of the prompts (n, d).
+
+    Returns:
+        (n,) in [-1, 1].
+    """
+    return cosine_similarity(frames.float(), texts.float()[:, None], dim=-1).mean(1)
+
+
+def clipsim(similarities: Tensor, weights: Tensor) -> Tensor:
+    """CLIPSIM (b,) of a set: the mean of its videos' (n,), video i counting ``weights[:, i]`` times."""
+    return weights @ similarities.to(weights) / weights.sum(1)

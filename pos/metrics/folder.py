@@ -1,0 +1,186 @@
+"""A folder of anybody's videos with their prompts: mp4, webm, gif, frame folders or our lossless files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+from tqdm import tqdm
+
+from pos.data.video import read_video
+from pos.errors import PosError
+from pos.storage import content_hash, read_jsonl
+
+logger = logging.getLogger(__name__)
+
+_SUFFIXES = (
+    ".safetensors",
+    ".mp4",
+    ".webm",
+    ".mkv",
+    ".avi",
+    ".mov",
+    ".gif",
+    ".webp",
+)  # the first of a stem is read
+_PROMPT_FILES = ("prompts.csv", "prompts.jsonl")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One video and the prompt it was made from.
+
+    Attributes:
+        path: the file, or the folder of its frames.
+        prompt: the original prompt.
+        id: names the prompt; several seeds of it share the id.
+    """
+
+    path: Path
+    prompt: str
+    id: str
+
+
+def list_videos(folder: Path) -> list[Path]:
+    """The videos of a folder in the order of their names: files, and subfolders of image frames.
+
+    Of files that differ only in their suffix the lossless one counts: our previews stand beside it.
+
+    Raises:
+        PosError: the folder is absent or holds no video.
+    """
+    if not folder.is_dir():
+        raise PosError(f"The folder of videos {folder} does not exist.")
+    chosen: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=_preference):
+        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in _SUFFIXES):
+            chosen.setdefault(path.stem, path)
+    if not chosen:
+        raise PosError(f"{folder} holds no video: neither {', '.join(_SUFFIXES)} nor folders of frames.")
+    return [chosen[stem] for stem in sorted(chosen)]
+
+
+def _preference(path: Path) -> tuple[int, str]:
+    suffix = path.suffix.lower()
+    return (_SUFFIXES.index(suffix) if suffix in _SUFFIXES else len(_SUFFIXES), path.name)
+
+
+def match_prompts(folder: Path, prompts: Path | None = None) -> list[Entry]:
+    """The videos of a folder with their prompts.
+
+    Prompts come from the file given: .csv or .jsonl with ``video`` and ``prompt`` (and ``id``, if there is
+    one), or .txt with one prompt a line in the order of the videos' names. Without a file they come from
+    ``prompts.csv`` or ``prompts.jsonl`` in the folder, else from ``<video>.json`` beside each video.
+
+    Raises:
+        PosError: a video has no prompt, or a prompt no video.
+    """
+    folder = Path(folder)
+    videos = list_videos(folder)
+    if prompts is None:
+        prompts = next((folder / name for name in _PROMPT_FILES if (folder / name).is_file()), None)
+    if prompts is None:
+        return [Entry(path, *_provenance(path)) for path in videos]
+    rows = _read_prompts(Path(prompts), videos)
+    by_name = {path.stem: path for path in videos} | {path.name: path for path in videos}
+    strangers = [name for name in rows if name not in by_name]
+    if strangers:
+        raise PosError(
+            f"{prompts} names {len(strangers)} videos that {folder} lacks, such as {strangers[0]}."
+        )
+    found = {by_name[name]: row for name, row in rows.items()}
+    orphans = [path.name for path in videos if path not in found]
+    if orphans:
+        raise PosError(
+            f"{len(orphans)} videos of {folder} have no prompt in {prompts}, such as {orphans[0]}."
+        )
+    return [Entry(path, *found[path]) for path in videos]
+
+
+def _read_prompts(path: Path, videos: list[Path]) -> dict[str, tuple[str, str]]:
+    if not path.is_file():
+        raise PosError(f"The prompts file {path} does not exist.")
+    if path.suffix == ".txt":
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if len(lines) != len(videos):
+            raise PosError(f"{path} holds {len(lines)} prompts for {len(videos)} videos: give one a video.")
+        return {video.name: _row(path, {"prompt": line}) for video, line in zip(videos, lines, strict=True)}
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            records: list[dict[str, Any]] = list(csv.DictReader(stream))
+    elif path.suffix == ".jsonl":
+        records = list(read_jsonl(path))
+    else:
+        raise PosError(f"The prompts file {path} must end in .csv, .jsonl or .txt.")
+    for record in records:
+        if not record.get("video"):
+            raise PosError(
+                f"{path} needs a column 'video' that names a file, and has {', '.join(map(str, record))}."
+            )
+    return {record["video"]: _row(path, record) for record in records}
+
+
+def _provenance(video: Path) -> tuple[str, str]:
+    beside = video.with_suffix(".json")
+    if not beside.is_file():
+        raise PosError(
+            f"There is no prompt for {video}: give prompts=FILE (a .csv with the columns video,prompt), put "
+            "prompts.csv into the folder, or keep the .json that was written beside the video."
+        )
+    try:
+        record = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PosError(f"{beside} is not JSON: {error}.") from error
+    return _row(beside, record if isinstance(record, dict) else {})
+
+
+def _row(path: Path, record: dict[str, Any]) -> tuple[str, str]:
+    prompt = record.get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise PosError(f"{path} holds an entry without a 'prompt': every video needs one that is not blank.")
+    return prompt, str(record.get("id") or content_hash(prompt))
+
+
+def read_videos(
+    entries: Sequence[Entry],
+    frames: int,
+    height: int,
+    width: int,
+    unreadable: Literal["error", "skip"] = "error",
+) -> tuple[list[Entry], list[Tensor]]:
+    """Decode videos at the size that the detectors take, and hold them in memory.
+
+    Args:
+        entries: of ``match_prompts``.
+        frames, height, width: frames are spread over the whole video; pixels.
+        unreadable: ``error`` stops at the first video that cannot be read, ``skip`` leaves it out, with a
+            warning.
+
+    Returns:
+        The entries that could be read and their videos, uint8 (frames, 3, height, width).
+
+    Raises:
+        PosError: a video cannot be read, or none can.
+    """
+    if unreadable not in ("error", "skip"):
+        raise PosError(f"unreadable must be error or skip, not {unreadable!r}.")
+    kept, videos = [], []
+    for entry in tqdm(entries, desc="Reading videos", unit="video"):
+        try:
+            video = read_video(entry.path, frames, (height, width))
+        except PosError as error:
+            if unreadable == "error":
+                raise PosError(f"{error} Set unreadable=skip to leave such videos out.") from error
+            logger.warning("Left out: %s", error)
+            continue
+        kept.append(entry)
+        videos.append(video)
+    if not kept:
+        raise PosError(f"None of the {len(entries)} videos can be read.")
+    return kept, videos

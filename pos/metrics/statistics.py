@@ -1,0 +1,79 @@
+"""Paired bootstrap: 95% intervals of metrics and of their differences between two rows of a table, without a
+network pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pos.errors import PosError
+from pos.storage import content_hash
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Which videos each bootstrap resample holds, and how often.
+
+    Prompts are resampled, not videos: all seeds of a prompt enter or leave together, since they are not
+    independent. Two rows resampled from the same prompts, count and seed hold the same prompts in every
+    resample, which makes their comparison paired.
+
+    Attributes:
+        weights: float64 (1 + resamples, videos); row 0 is the set itself, all ones.
+        key: hash of the prompts' ids in their order, the number of resamples and the seed.
+    """
+
+    weights: Tensor
+    key: str
+
+    @classmethod
+    def of(cls, ids: Sequence[str], resamples: int = 500, seed: int = 0) -> Resampling:
+        """Draw resamples of videos of prompts with these ids; equal ids are several seeds of one prompt."""
+        if not ids:
+            raise PosError("There is no video to score.")
+        if resamples < 1:
+            raise PosError(f"resamples must be at least 1, not {resamples}.")
+        place = {name: column for column, name in enumerate(dict.fromkeys(ids))}
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.randint(len(place), (resamples, len(place)), generator=generator)
+        times = torch.zeros(resamples, len(place), dtype=torch.float64)
+        times.scatter_add_(1, drawn, torch.ones_like(times))
+        weights = times[:, [place[name] for name in ids]]
+        weights = torch.cat([torch.ones_like(weights[:1]), weights])
+        return cls(weights, content_hash(list(ids), resamples, seed))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95% interval; all NaN where it is not defined (an attribute that no prompt names)."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def interval(samples: Tensor) -> Estimate:
+    """The estimate from a metric's samples (1 + resamples,) on a ``Resampling``, the value first.
+
+    The percentiles are taken about the value, not about the mean of the resamples. For means the two agree.
+    Resamples repeat videos, which inflates a Frechet distance, and more so for the row of larger spread;
+    uncentred, the 95% interval of a difference held the expected one in 57% of simulated comparisons (64
+    videos, 64 features, spreads 1 and 1.3), centred in 98%.
+    """
+    value, resampled = samples[0], samples[1:][samples[1:].isfinite()]
+    if not value.isfinite() or not len(resampled):
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    tail = (1 - LEVEL) / 2
+    spread = (resampled - resampled.mean()).quantile(torch.tensor([tail, 1 - tail]).to(resampled))
+    low, high = (value + spread).tolist()
+    return Estimate(float(value), low, high)

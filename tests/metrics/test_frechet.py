@@ -1,0 +1,117 @@
+"""Distances of Gaussians have closed forms."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pos.errors import PosError
+from pos.metrics.frechet import FeatureStatistics, frechet_distance, resampled_distances
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def statistics(mean: torch.Tensor, covariance: torch.Tensor, count: int = 1000) -> FeatureStatistics:
+    return FeatureStatistics(count, mean, covariance * (count - 1))
+
+
+def test_commuting_covariances_have_a_closed_form():
+    rotation = torch.linalg.qr(normal(6, 6)).Q
+    a, b = torch.tensor([4.0, 1, 9, 2, 0.5, 1]).double(), torch.tensor([1.0, 1, 4, 8, 0.1, 0]).double()
+    shift = torch.arange(6).double()
+    distance = frechet_distance(
+        statistics(shift, rotation * a @ rotation.T),
+        statistics(torch.zeros(6).double(), rotation * b @ rotation.T),
+    )
+    expected = (shift**2).sum() + ((a.sqrt() - b.sqrt()) ** 2).sum()
+    assert distance == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_equals_the_root_of_the_product_on_covariances_that_do_not_commute():
+    a, b = (
+        FeatureStatistics.of(normal(200, 8)),
+        FeatureStatistics.of(normal(150, 8, seed=1) @ normal(8, 8, seed=2) + 0.3),
+    )
+    root = scipy.linalg.sqrtm((a.covariance @ b.covariance).numpy()).real
+    mean = (a.mean - b.mean).square().sum()
+    expected = mean + a.covariance.trace() + b.covariance.trace() - 2 * np.trace(root)
+    assert frechet_distance(a, b) == pytest.approx(float(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize(("count", "dims"), [(500, 64), (64, 64), (16, 64), (5, 400), (2, 3)])
+def test_a_set_is_at_distance_zero_from_itself_at_any_rank(count, dims):
+    features = normal(count, dims) * torch.logspace(0, -6, dims).double() * 10
+    stats = FeatureStatistics.of(features)
+    assert frechet_distance(stats, stats) < 1e-6
+
+
+def test_rank_deficient_sets_are_exact():
+    """Two lines at an angle: with unit variance along each, the trace of the root is its cosine."""
+    angle = 0.7
+    line = torch.zeros(5).double()
+    line[0] = 1
+    other = torch.zeros(5).double()
+    other[0], other[1] = np.cos(angle), np.sin(angle)
+    zero = torch.zeros(5).double()
+    a, b = statistics(zero, torch.outer(line, line)), statistics(zero, torch.outer(other, other))
+    assert frechet_distance(a, b) == pytest.approx(2 - 2 * np.cos(angle), abs=1e-7)
+    assert frechet_distance(b, a) == pytest.approx(frechet_distance(a, b), abs=1e-7)
+
+
+def test_no_float32_is_involved():
+    """VideoGPT's float32 root gives up to 0.18 here, and large means must not cancel."""
+    features = (normal(300, 32) + 1000).float()
+    stats = FeatureStatistics.of(features)
+    assert stats.mean.dtype == torch.float64
+    assert frechet_distance(stats, stats) < 1e-6
+    assert float(resampled_distances(features, stats, torch.ones(1, 300))[0]) < 1e-6
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(1, 39), min_size=1, max_size=5, unique=True), seed=st.integers(0, 99))
+def test_statistics_merge_to_those_of_the_union(cuts, seed):
+    features = normal(40, 3, seed=seed) * 3 + 100
+    bounds = [0, *sorted(cuts), 40]
+    merged = None
+    for start, end in itertools.pairwise(bounds):
+        part = FeatureStatistics.of(features[start:end])
+        merged = part if merged is None else merged + part
+    assert merged.count == 40
+    assert torch.allclose(merged.mean, features.mean(0), rtol=1e-12)
+    assert torch.allclose(merged.covariance, torch.cov(features.T), rtol=1e-9)
+
+
+def test_weights_are_repetitions():
+    reference = FeatureStatistics.of(normal(100, 4, seed=9))
+    features = normal(6, 3, 4)  # three frames a video
+    times = torch.tensor([[1, 1, 1, 1, 1, 1], [2, 0, 1, 0, 3, 0]])
+    repeated = features.repeat_interleave(times[1], dim=0)
+    expected = [frechet_distance(FeatureStatistics.of(rows), reference) for rows in (features, repeated)]
+    assert resampled_distances(features, reference, times).tolist() == pytest.approx(expected, rel=1e-9)
+
+
+def test_small_sets_are_biased_as_known():
+    """64 features, 2,048 references: identical Gaussians are 21.5 apart at 64 videos."""
+    reference = FeatureStatistics.of(normal(2048, 64))
+    assert frechet_distance(FeatureStatistics.of(normal(64, 64, seed=3)), reference) == pytest.approx(
+        21.5, rel=0.1
+    )
+
+
+def test_bad_features_are_named():
+    with pytest.raises(PosError, match="1 of 3 feature vectors hold NaN"):
+        FeatureStatistics.of(torch.tensor([[0.0], [float("nan")], [1.0]]))
+    with pytest.raises(PosError, match="at least one"):
+        FeatureStatistics.of(torch.zeros(0, 3))
+    with pytest.raises(PosError, match="at least 2"):
+        FeatureStatistics.of(torch.zeros(1, 3)).covariance  # noqa: B018
+    with pytest.raises(PosError, match="3 and 4 dimensions"):
+        frechet_distance(FeatureStatistics.of(normal(5, 3)), FeatureStatistics.of(normal(5, 4)))
+    with pytest.raises(PosError, match="3 and 4 dimensions"):
+        FeatureStatistics.of(normal(5, 3)) + FeatureStatistics.of(normal(5, 4))
