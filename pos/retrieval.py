@@ -57,7 +57,7 @@ class SentenceEncoder:
     def _fingerprint(self) -> str:
         if self.name in PACKAGED:
             return PACKAGED[self.name]
-        if Path(self.name).is_dir():
+        if self.name and Path(self.name).is_dir():
             return _hash_of_model(Path(self.name))
         if re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", self.name):
             return content_hash("hub", _hub_id(self.name))
@@ -66,14 +66,12 @@ class SentenceEncoder:
         )
 
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors float32 (n, d) of a corpus, cached. Equal texts get equal vectors, bit by bit."""
-        unique = list(dict.fromkeys(texts))
-        parts = [self._embed_file(unique[i : i + CORPUS_FILE]) for i in range(0, len(unique), CORPUS_FILE)]
-        row = {text: index for index, text in enumerate(unique)}
-        return torch.cat(parts)[[row[text] for text in texts]]
+        """Unit vectors float32 (n, d) of a corpus of at least one text, cached."""
+        starts = range(0, len(texts), CORPUS_FILE)
+        return torch.cat([self._embed_file(texts[start : start + CORPUS_FILE]) for start in starts])
 
-    def _embed_file(self, texts: list[str]) -> Tensor:
-        key = content_hash(self.fingerprint, texts)
+    def _embed_file(self, texts: Sequence[str]) -> Tensor:
+        key = content_hash(self.fingerprint, list(texts))
         stored = self._embeddings.get(key)
         if stored is None:
             stored = {"embeddings": self.encode(texts)}
@@ -219,8 +217,8 @@ class Retriever:
 
     def _search(self, prompts: list[str], k: int) -> list[list[Neighbour]]:
         vectors, row_of = self._captions
-        # Each distinct caption is scored once, so that equal captions tie exactly and stay in pool order.
-        scores = (self.encoder.encode(prompts) @ vectors.T)[:, row_of]
+        # Equal captions are scored once, and rounded where batch and machine would decide: so ties are ties.
+        scores = (self.encoder.encode(prompts) @ vectors.T).round(decimals=6)[:, row_of]
         ranked = scores.sort(dim=1, descending=True, stable=True)
         return [
             [

@@ -108,9 +108,7 @@ class FolderPool(Pool):
     def _report(self, skipped: list[str]) -> None:
         first = " ".join(skipped[:3]) + (f" And {len(skipped) - 3} more." if len(skipped) > 3 else "")
         if not self.ids:
-            raise PosError(
-                f"The pool {self.folder} has no usable clip: {first or f'{CAPTIONS_FILE} is empty.'}"
-            )
+            raise PosError(f"The pool {self.folder} has no usable clip: {first or 'no line names one.'}")
         if skipped:
             log.warning("Left out %d of the pool %s: %s", len(skipped), self.folder, first)
 
@@ -131,8 +129,9 @@ def _read_captions(folder: Path) -> list[tuple[str, str]]:
             columns = [name.strip() for name in rows.fieldnames or []]
             missing = [name for name in ("video", "caption") if name not in columns]
             if missing:
+                found = ",".join(columns)
                 raise PosError(
-                    f"{path} lacks the column {' and '.join(missing)}: it has {', '.join(columns) or 'none'}."
+                    f"{path} lacks the column {' and '.join(missing)}: its first line is '{found}'."
                 )
             rows.fieldnames = columns
             pairs = [((row["video"] or "").strip(), (row["caption"] or "").strip()) for row in rows]
