@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Task = Callable[["DictConfig"], None]
 
-# Hydra makes no folders and no logs of its own: a job writes to its key `out`, a job of a sweep to a folder in it
-# that is named by what was typed, but for texts and paths.
+# Hydra makes no folders and no logs of its own: a job writes to its key `out`, a job of a sweep to a folder
+# in it that is named by what was typed, but for texts and paths.
 _UNNAMED = sorted(overrides.SENTENCES | overrides.LITERALS - {"seeds"})
 _QUIET = (
     "hydra.run.dir=.",

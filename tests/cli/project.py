@@ -1,0 +1,128 @@
+"""A small project with one command, so that the command line is tested apart from what the real commands do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CONFIG = """\
+# Show what arrives.
+#
+#   python experiments/show.py prompt="a b"
+defaults:
+  - method: plain
+  - _self_
+
+prompt: null # any text
+negative_prompt: "" # another text
+seeds: 0 # whole numbers
+out: outputs/show # a folder
+number: 1 # a number
+needed: ??? # no default
+action: show # what to do
+
+nested:
+  path: null # a path within
+"""
+
+METHOD = """\
+# Nothing is done.
+#
+# A second paragraph.
+_target_: pos.pipeline.Method
+noise: none
+eta: 0.0
+gamma: 0.0
+"""
+
+SCRIPT = """\
+import json
+import os
+import sys
+from pathlib import Path
+
+from pos.cli import command
+from pos.errors import PosError
+
+
+def show(cfg):
+    seen = {"cfg": {key: cfg[key] for key in ("prompt", "negative_prompt", "seeds", "out", "number")}}
+    seen["path"] = cfg.nested.path
+    seen["argv"] = sys.argv[1:]
+    seen["full_error"] = os.environ.get("HYDRA_FULL_ERROR")
+    seen["torch"] = "torch" in sys.modules
+    print(json.dumps(seen))
+
+
+def fail(cfg):
+    raise PosError(f"The number {cfg.number} is too large: choose at most 1.\\n")
+
+
+def interrupt(cfg):
+    raise KeyboardInterrupt
+
+
+def write(cfg):
+    Path(cfg.out).mkdir(parents=True, exist_ok=True)
+    (Path(cfg.out) / "number.txt").write_text(str(cfg.number))
+
+
+def overflow(cfg):
+    with open("/dev/full", "w") as stream:
+        stream.write("x" * 100_000)
+
+
+def build(cfg):
+    from hydra.utils import instantiate
+
+    instantiate(cfg.method)
+
+
+def need(cfg):
+    print(cfg.needed)
+
+
+def bug(cfg):
+    raise ValueError("a bug")
+
+
+def exhaust(cfg):
+    raise MemoryError
+
+
+@command("show")
+def main(cfg):
+    globals()[cfg.action](cfg)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def make(folder: Path) -> Path:
+    """The project in ``folder``; returns its command."""
+    (folder / "conf" / "method").mkdir(parents=True)
+    (folder / "experiments").mkdir()
+    (folder / "conf" / "show.yaml").write_text(CONFIG)
+    (folder / "conf" / "method" / "plain.yaml").write_text(METHOD)
+    (folder / "conf" / "method" / "other.yaml").write_text(METHOD.replace("Nothing", "Something else"))
+    script = folder / "experiments" / "show.py"
+    script.write_text(SCRIPT)
+    return script
+
+
+def call(script: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, with the project as working folder."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("POS_DEBUG", "HYDRA_FULL_ERROR")}
+    return subprocess.run(
+        [sys.executable, str(script), *arguments],
+        cwd=script.parent.parent,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

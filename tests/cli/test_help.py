@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def test_help_shows_purpose_examples_keys_defaults_and_choices(run):
+    status, stdout, _ = run("-h")
+    assert status == 0
+    assert stdout.startswith('Show what arrives.\n\n  python experiments/show.py prompt="a b"\n')
+    for line in [
+        "  prompt=null         any text",
+        "  nested.path=null    a path within",
+        "method=plain, or one of:",
+        "  other  Something else is done.",
+        "  plain  Nothing is done.",
+        "  -m key=a,b,c ",
+    ]:
+        assert line in stdout, line
+    assert "second paragraph" not in stdout
+    assert "_self_" not in stdout
+
+
+@pytest.mark.parametrize("config", sorted(path.stem for path in CONF.glob("*.yaml")))
+def test_every_key_of_every_command_is_explained(config: str):
+    """The help is made of the comments, so a key without one would be missing from it."""
+    from omegaconf import OmegaConf
+
+    from pos.cli.help import help_text
+
+    shown = help_text(CONF, config)
+    assert "python experiments/" in shown
+    raw = OmegaConf.load(CONF / f"{config}.yaml")
+    for key, value in raw.items():
+        if key not in ("defaults", "hydra") and not OmegaConf.is_dict(value):
+            assert f"\n  {key}=" in shown, f"{key} in conf/{config}.yaml has no comment"
