@@ -45,6 +45,8 @@ class LevelTable:
     def __post_init__(self) -> None:
         if self.prediction not in ("epsilon", "v", "flow"):
             raise PosError(f"prediction={self.prediction!r} is unknown: choose epsilon, v or flow.")
+        if self.prediction == "epsilon" and min(level.signal for level in self.levels) <= 0:
+            raise PosError("Noise prediction needs a signal above 0 at every level: pure noise tells no x_0.")
         if len(self.levels) < 2:
             raise PosError(f"A level table needs at least one step, this one has {len(self.levels) - 1}.")
 
@@ -181,7 +183,7 @@ def _signal_scales(signal_scale: tuple[float, float, int] | None, train_timestep
     start, end, ramp = signal_scale
     if not (start > 0 and end > 0 and 1 <= ramp <= train_timesteps):
         raise PosError(
-            f"signal_scale={signal_scale} is not possible: two positive factors, 1 to {train_timesteps} timesteps."
+            f"signal_scale={signal_scale} is not possible: two positive factors and 1 to {train_timesteps}."
         )
     scales[:ramp] = torch.linspace(start, end, ramp, dtype=torch.float64)
     scales[ramp:] = end

@@ -10,6 +10,12 @@ from torch import Tensor
 from pos.errors import PosError
 
 
+def check_eta(eta: float) -> None:
+    """Raise a PosError unless eta is a number from 0 to inf."""
+    if not (isinstance(eta, (int, float)) and eta >= 0):
+        raise PosError(f"eta={eta} is not allowed: it weighs the guided noise, 0 to inf.")
+
+
 def mix(eps: Tensor, eps_inv: Tensor, eta: float, variance_preserving: bool = False) -> Tensor:
     """``eps_mix = (eps + eta * eps_inv) / sqrt(1 + eta^2)`` (Eq. 4).
 
@@ -23,8 +29,7 @@ def mix(eps: Tensor, eps_inv: Tensor, eta: float, variance_preserving: bool = Fa
     Raises:
         PosError: eta negative or NaN; different shapes.
     """
-    if not eta >= 0:
-        raise PosError(f"eta={eta} is not allowed: it weighs the guided noise, 0 to inf.")
+    check_eta(eta)
     if eps.shape != eps_inv.shape:
         raise PosError(f"Noises of shapes {tuple(eps.shape)} and {tuple(eps_inv.shape)} cannot be mixed.")
     if eta == 0:

@@ -1,4 +1,4 @@
-"""Denoising with hybrid semantics (Eq. 8): first steps under the rewritten prompt, the rest under the original."""
+"""Denoising with hybrid semantics (Eq. 8): the rewritten prompt first, the original after."""
 
 from __future__ import annotations
 

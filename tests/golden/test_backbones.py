@@ -1,0 +1,116 @@
+"""Every recording of the public text-to-video models: what a file holds says what is built and compared.
+
+Recordings of other configurations, seeds and step counts in the same format need no new code: put them in
+    ``backbones/`` of a
+folder and name that folder in ``$POS_GOLDEN``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.golden.modelscope import inversion_cases, pipeline_cases
+from tests.golden.recordings import Case, Recording, recordings
+from tests.golden.videocrafter import sampler_table_cases, table_cases
+
+
+def key_cases(recording: Recording) -> Iterator[Case]:
+    """Names and shapes of a full-size network of diffusers, built without memory."""
+    build = FULL_SIZE.get(recording.name)
+    if build is None:
+        yield Case("names and shapes", later=LATER_KEYS[recording.name])
+        return
+
+    def check() -> None:
+        import torch
+
+        with torch.device("meta"):
+            network = build()
+        shapes = {name: list(entry.shape) for name, entry in network.state_dict().items()}
+        assert shapes == recording.info["state_dict"]
+
+    yield Case("names and shapes", check)
+
+
+def _unet3d():
+    from diffusers import UNet3DConditionModel
+
+    return UNet3DConditionModel()
+
+
+def _unet2d():
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(cross_attention_dim=768)
+
+
+FULL_SIZE = {"keys_diffusers_unet3d_modelscope": _unet3d, "keys_diffusers_unet2d_sd14": _unet2d}
+
+VC09 = "lvdm.models.modules.openaimodel3d.UNetModel (v0.9)"
+VC12 = "lvdm.modules.networks.openaimodel3d.UNetModel (VideoCrafter1/2)"
+TAV = "tuneavideo.models.unet.UNet3DConditionModel"
+TAV_UNITS = "tuneavideo.models.attention.SparseCausalAttention and BasicTransformerBlock"
+MODELSCOPE = "diffusers.TextToVideoSDPipeline"
+
+# what a recording is: the class that made it and the entry that holds its results
+KINDS: dict[tuple[str, str], Callable[[Recording], Iterator[Case]]] = {
+    (MODELSCOPE, "pipeline"): pipeline_cases,
+    (MODELSCOPE, "inversion"): inversion_cases,
+    (VC09, "tables"): table_cases,
+    (VC12, "tables"): table_cases,
+    (VC09, "scenarios"): sampler_table_cases,
+    (VC12, "scenarios"): sampler_table_cases,
+}
+VIDEOCRAFTER, TUNE_A_VIDEO = "needs the VideoCrafter networks", "needs the Tune-A-Video network"
+LATER: dict[tuple[str, str], str] = {
+    (VC09, "cases"): VIDEOCRAFTER,
+    (VC12, "cases"): VIDEOCRAFTER,
+    (VC09, "scenarios"): VIDEOCRAFTER,
+    (VC12, "scenarios"): VIDEOCRAFTER,
+    (TAV, "cases"): TUNE_A_VIDEO,
+    (TAV, "inversion"): TUNE_A_VIDEO,
+    (TAV_UNITS, "tensors"): TUNE_A_VIDEO,
+}
+LATER_KEYS: dict[str, str] = {
+    "keys_tuneavideo_sd14_unet": TUNE_A_VIDEO,
+    "keys_videocrafter1_1024_unet": VIDEOCRAFTER,
+    "keys_videocrafter1_512_unet": VIDEOCRAFTER,
+    "keys_videocrafter2_512_unet": VIDEOCRAFTER,
+    "keys_videocrafter_v09_256_unet": VIDEOCRAFTER,
+    "keys_videocrafter_vae": "needs the VideoCrafter autoencoder's conversion",
+}
+
+
+def cases_of(recording: Recording) -> list[Case]:
+    """The comparisons a recording allows; none when its class is unknown."""
+    if "state_dict" in recording.info and recording.name in FULL_SIZE.keys() | LATER_KEYS.keys():
+        return list(key_cases(recording))
+    kinds = [(name, entry) for name in recording.classes for entry in recording.info]
+    cases = [case for kind in kinds if kind in KINDS for case in KINDS[kind](recording)]
+    return cases + [Case(entry, later=LATER[kind]) for kind in kinds if kind in LATER for entry in [kind[1]]]
+
+
+# measurements of other people's code on random networks: numbers to read, nothing to reproduce
+NOT_GOLDEN = {"roundtrip_measurements"}
+FOUND = [recording for recording in recordings("backbones") if recording.name not in NOT_GOLDEN]
+PAIRS = [pytest.param(case, id=f"{found.name}-{case.name}") for found in FOUND for case in cases_of(found)]
+
+
+def test_the_folder_holds_recordings() -> None:
+    assert FOUND, f"no recordings: POS_GOLDEN={os.environ.get('POS_GOLDEN')!r}/backbones has no *.json"
+    assert any(cases_of(recording) for recording in FOUND), "no file of the folder is a known recording"
+
+
+@pytest.mark.parametrize("recording", FOUND, ids=lambda recording: recording.name)
+def test_the_class_is_known(recording: Recording) -> None:
+    assert cases_of(recording), f"{recording.path} was made by {recording.classes}: no such class is known"
+
+
+@pytest.mark.parametrize("case", PAIRS)
+def test_recording(case: Case) -> None:
+    if case.later:
+        pytest.skip(case.later)
+    case.check()
