@@ -19,7 +19,7 @@ PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"  # ids 0, 1 and 2
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
-    """A byte-level BPE of at most ``vocabulary`` tokens; a text's first word is the same token as inside it."""
+    """A byte-level BPE of at most ``vocabulary`` tokens; a text's first word is as those inside it."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
@@ -39,8 +39,9 @@ def load_tokenizer(path: Path | str, causal: bool = False) -> PreTrainedTokenize
 
     Args:
         path: a ``tokenizer.json`` written by ``train_tokenizer(...).save(path)``.
-        causal: False for text towers: lower case, ``<bos> text <eos>``, padded on the right, ``CONTEXT`` tokens at
-            most. True for language models: case kept, ``<bos> text`` to be continued, padded on the left.
+        causal: False for text towers: lower case, ``<bos> text <eos>``, padded on the right, at most
+            ``CONTEXT`` tokens. True for language models: case kept, ``<bos> text`` to be continued,
+            padded on the left.
 
     Raises:
         PosError: the file is absent or is not such a tokenizer.

@@ -123,6 +123,10 @@ VERBS: dict[str, tuple[Verb, ...]] = {
     ),
 }
 # Understood beside what the captions say themselves.
+_ALSO_GOING = (
+    *sum(GOING, ()), "move", "drift", "glide", "slide", "travel", "traveling", "float", "go",
+    "fly", "flies", "flying", "roll", "rolls", "rolling", "sail", "sails", "sailing",
+)  # fmt: skip
 _ALSO: dict[str, dict[str, tuple[str, ...]]] = {
     "shape": {"circle": ("disk",), "ring": ("donut", "doughnut"), "star": ("star shape",)},
     "colour": {},
@@ -172,10 +176,10 @@ def _phrases() -> dict[tuple[str, ...], tuple[str, int]]:
             value: TEXTURE_ADJECTIVES[value] + TEXTURE_NOUNS[value] for value in ATTRIBUTES["texture"]
         },
     }
-    for (
-        motion,
-        directions,
-    ) in DIRECTIONS.items():  # "sails to the left" is understood, a bare "left" or "up" is not
+    there_and_back = {"bouncing": ("up and down",), "swaying": ("left and right",)}
+    for motion, directions in (DIRECTIONS | there_and_back).items():
+        spoken["motion"][motion] += tuple(f"{verb} {d}" for verb, d in product(_ALSO_GOING, directions))
+        # "runs to the left" is understood; a bare "left" or "up" says too little
         spoken["motion"][motion] += tuple(d for d in directions if d not in ("left", "right", "up", "down"))
     meanings: dict[tuple[str, ...], tuple[str, int]] = {}
     for attribute, values in ATTRIBUTES.items():

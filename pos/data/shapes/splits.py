@@ -1,8 +1,8 @@
 """Who sees what: the training stream, the pool, the references, validation and test prompts of Shapes.
 
-Scenes of different splits come from disjoint ranges of seeds. Texts are parted by a hash: one in eight is held
-out, half of those for the test and half for validation. Captions for training, pool and rewriter are drawn
-again until they are not held out, so no test prompt stands in anything that a network was trained on.
+Scenes of different splits come from disjoint ranges of seeds. Texts are parted by a hash: one in eight is
+held out, half of those for the test and half for validation. Captions for training, pool and rewriter are
+drawn again until they are not held out, so no test prompt stands in anything that a network was trained on.
 """
 
 from __future__ import annotations
