@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import string
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -109,6 +110,7 @@ class Rewrite:
         attempts: how many replies were asked for.
         similarity: of the last reply to the prompt.
         reason: why the last reply was rejected; None when accepted.
+        seconds: the prompt's share of the time its rewriting took, once.
     """
 
     text: str
@@ -116,6 +118,7 @@ class Rewrite:
     attempts: int
     similarity: float
     reason: str | None
+    seconds: float = 0.0
 
 
 class Rewriter:
@@ -177,15 +180,15 @@ class Rewriter:
         self._fill_cache(pending, encoder)
         return [Rewrite(**self._cache.get(key)) for key in keys]
 
-    def _key(self, prompt: str, examples: Sequence[str], encoder: Similarity) -> str:
-        rules = (
-            self.template.text,
-            asdict(self.guard),
-            self.engine.fingerprint,
-            encoder.fingerprint,
-            self.seed,
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides a rewrite but the prompt, its references and the guard's encoder."""
+        return content_hash(
+            self.template.text, asdict(self.guard), self.engine.fingerprint, self.k, self.seed
         )
-        return content_hash(prompt, list(examples), *rules)
+
+    def _key(self, prompt: str, examples: Sequence[str], encoder: Similarity) -> str:
+        return content_hash(prompt, list(examples), self.fingerprint, encoder.fingerprint)
 
     def _fill_cache(self, pending: dict[str, tuple[str, Sequence[str]]], encoder: Similarity) -> None:
         """Rewrite batch by batch, each stored before the next begins, so that a killed run resumes."""
@@ -193,9 +196,11 @@ class Rewriter:
         with tqdm(total=len(keys), desc="Rewriting prompts", unit="prompt", disable=not keys) as progress:
             for start in range(0, len(keys), self.engine.batch_size):
                 batch = keys[start : start + self.engine.batch_size]
+                began = time.perf_counter()
                 rewrites = self._rewrite_batch([pending[key] for key in batch], encoder)
+                seconds = (time.perf_counter() - began) / len(batch)
                 for key, rewrite in zip(batch, rewrites, strict=True):
-                    self._cache.put(key, asdict(rewrite))
+                    self._cache.put(key, asdict(replace(rewrite, seconds=seconds)))
                 progress.update(len(batch))
 
     def _rewrite_batch(

@@ -95,6 +95,7 @@ def test_accepted_retried_and_refused_rewrites(tmp_path):
     assert [rewrite.attempts for rewrite in rewrites] == [1, 2, 2, 2]
     assert [rewrite.reason for rewrite in rewrites] == [None, None, "too long", "dissimilar"]
     assert rewrites[0].similarity == pytest.approx(2 / 3)
+    assert rewrites[0].seconds == rewrites[1].seconds > 0
     assert summarize(rewrites) == {
         "prompts": 4,
         "accepted": 2,
@@ -126,7 +127,7 @@ def test_what_was_rewritten_is_not_asked_again(tmp_path):
     assert silent.calls == []
 
 
-@pytest.mark.parametrize("change", ["references", "engine", "guard", "template", "seed", "encoder"])
+@pytest.mark.parametrize("change", ["references", "engine", "guard", "template", "k", "seed", "encoder"])
 def test_whatever_changes_a_rewrite_asks_again(tmp_path, change):
     rewriter(tmp_path, ScriptedEngine({"red ring": ["a red ring"]})).rewrite(
         ["red ring"], [REFERENCES], WordOverlap()
@@ -138,6 +139,8 @@ def test_whatever_changes_a_rewrite_asks_again(tmp_path, change):
     encoder = WordOverlap()
     if change == "template":
         other.template = InstructionTemplate("{examples}\nIn {max_words} words: {prompt}\nAnswer:")
+    if change == "k":
+        other.k = 3
     if change == "seed":
         other.seed = 1
     if change == "encoder":

@@ -1,4 +1,4 @@
-"""Rewriting in the Shapes world: examples to train a language model on, and what rewrites do to prompts."""
+"""Rewriting in the Shapes world: examples to train a language model on."""
 
 from __future__ import annotations
 
@@ -47,63 +47,56 @@ def rewrite_example(rng: random.Random, references: int) -> RewriteExample:
             return example
 
 
-def attribute_changes(prompts: Sequence[str], rewrites: Sequence[str]) -> dict[str, float]:
-    """What rewriting did to the attributes that the prompts name; similarity of sentences cannot see it.
+def neighbours(prompt: str, count: int, rng: random.Random) -> list[str]:
+    """Captions like those that retrieval finds for a prompt: most share something of what it names."""
+    return [neighbour.text for neighbour in _neighbours(named_attributes(prompt), count, rng)]
 
-    Returns:
-        ``changed``: the share of rewrites that name another value for at least one of them; ``lost``: the
-        share that leave at least one of them out (or name two values of it). 0 for no prompts.
-    """
-    changed = lost = 0
-    for prompt, rewrite in zip(prompts, rewrites, strict=True):
-        named, kept = named_attributes(prompt), named_attributes(rewrite)
-        changed += any(name in kept and kept[name] != value for name, value in named.items())
-        lost += any(name not in kept for name in named)
-    count = max(len(prompts), 1)
-    return {"changed": changed / count, "lost": lost / count}
+
+@dataclass(frozen=True)
+class _Neighbour:
+    """A caption, whether it names all attributes, and the seed of its wording."""
+
+    text: str
+    full: bool
+    seed: int
+
+
+def _neighbours(named: dict[str, int], count: int, rng: random.Random) -> list[_Neighbour]:
+    found = []
+    for _ in range(count):
+        row = [
+            named[name] if name in named and rng.random() < _REPEATED[name] else _index(values, rng)
+            for name, values in ATTRIBUTES.items()
+        ]
+        detail, seed = _pick(_REFERENCE_DETAILS, rng), int(rng.random() * 2**53)
+        found.append(
+            _Neighbour(training_caption(row, detail, random.Random(seed)), detail == DETAILS - 1, seed)
+        )
+    return found
 
 
 def _draw(rng: random.Random, references: int) -> RewriteExample:
-    scene = _scene(rng)
+    scene = [_index(values, rng) for values in ATTRIBUTES.values()]
     prompt = training_caption(scene, _pick(_PROMPT_DETAILS, rng), rng)
-    named = named_attributes(prompt)
-    seeds = [_seed(rng) for _ in range(references)]
-    details = [_pick(_REFERENCE_DETAILS, rng) for _ in seeds]
-    neighbours = [_neighbour(scene, named, rng) for _ in seeds]
-    texts = [
-        training_caption(row, detail, random.Random(seed))
-        for row, detail, seed in zip(neighbours, details, seeds, strict=True)
-    ]
+    found = _neighbours(named_attributes(prompt), references, rng)
+    texts = tuple(neighbour.text for neighbour in found)
     draw = rng.random()
     if draw < _FOREIGN:
         sentence = english.sentence(rng)
-        return RewriteExample(sentence, tuple(texts), _as_cased(sentence, "A"))
-    full = [seed for seed, detail in zip(seeds, details, strict=True) if detail == DETAILS - 1]
-    pattern = random.Random(full[0] if full else _seed(rng))
-    answer = training_caption(_combine(scene, named, texts), DETAILS - 1, pattern)
+        return RewriteExample(sentence, texts, _as_cased(sentence, "A"))
+    wordings = [neighbour.seed for neighbour in found if neighbour.full] or [int(rng.random() * 2**53)]
+    answer = training_caption(_combine(scene, prompt, texts), DETAILS - 1, random.Random(wordings[0]))
     if draw < _FOREIGN + _FOREIGN_SUBJECT:
-        subject = english.subject(rng)
-        shape = list(ATTRIBUTES["shape"])[scene[0]]
+        subject, shape = english.subject(rng), ATTRIBUTES["shape"][scene[0]]
         prompt, answer = _replace_noun(prompt, shape, subject), _replace_noun(answer, shape, subject)
-    return RewriteExample(prompt, tuple(texts), answer)
+    return RewriteExample(prompt, texts, answer)
 
 
-def _scene(rng: random.Random) -> list[int]:
-    return [int(rng.random() * len(values)) for values in ATTRIBUTES.values()]
-
-
-def _neighbour(scene: Sequence[int], named: dict[str, int], rng: random.Random) -> list[int]:
-    other = _scene(rng)
-    repeat = [name in named and rng.random() < _REPEATED[name] for name in ATTRIBUTES]
-    return [mine if same else theirs for mine, theirs, same in zip(scene, other, repeat, strict=True)]
-
-
-def _combine(scene: Sequence[int], named: dict[str, int], references: Sequence[str]) -> list[int]:
+def _combine(scene: Sequence[int], prompt: str, references: Sequence[str]) -> list[int]:
     """The prompt's attributes, what the references add (nearest first), and the scene's own for the rest."""
     known: dict[str, int] = {}
-    for text in reversed(references):
+    for text in [*reversed(references), prompt]:
         known |= named_attributes(text)
-    known |= named
     return [known.get(name, own) for name, own in zip(ATTRIBUTES, scene, strict=True)]
 
 
@@ -117,9 +110,9 @@ def _as_cased(word: str, model: str) -> str:
     return word[0].upper() + word[1:] if model[0].isupper() else word
 
 
+def _index(values: Sequence[str], rng: random.Random) -> int:
+    return int(rng.random() * len(values))
+
+
 def _pick(options: Sequence[int], rng: random.Random) -> int:
     return options[int(rng.random() * len(options))]
-
-
-def _seed(rng: random.Random) -> int:
-    return int(rng.random() * 2**53)
