@@ -9,6 +9,7 @@ frame by frame. Every GroupNorm is per frame; a joint one (Tune-A-Video) breaks 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pos.errors import PosError
 from pos.networks.inflated_blocks import InflatedTransformer, TemporalConv
+from pos.networks.weights import load_weights, read_config, save_weights
 
 Subset = Literal["scvideo", "all"]
 NEW_LAYERS = ("temp_convs", "attn_temp1", "attn_temp2", "norm_temp1", "norm_temp2")
@@ -254,3 +256,23 @@ def unet2d_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "cross_attention_dim": config["cross_attention_dim"],
         "groups": config["norm_num_groups"],
     }
+
+
+def save_unet(unet: InflatedUNet, path: Path | str) -> None:
+    """Write the weights (fp16) and the configuration."""
+    save_weights(unet, path, unet.config)
+
+
+def load_unet(path: Path | str) -> InflatedUNet:
+    """An InflatedUNet in evaluation mode from a safetensors file whose metadata holds its configuration.
+
+    Raises:
+        PosError: the file is absent, no safetensors file, without configuration, or does not fit it.
+    """
+    config = read_config(path)
+    try:
+        unet = InflatedUNet(**config)
+    except TypeError as error:
+        raise PosError(f"The configuration inside {path} is not one of InflatedUNet: {error}.") from error
+    load_weights(unet, path)
+    return unet.eval().requires_grad_(False)

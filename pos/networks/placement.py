@@ -1,0 +1,36 @@
+"""Where and in which precision networks run, from what a configuration says."""
+
+from __future__ import annotations
+
+import torch
+
+from pos.errors import PosError
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """``auto`` (the GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ... to a device that is there.
+
+    Raises:
+        PosError: no such device on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
+        raise PosError(f"device={device} is not on this machine: choose auto, cpu or cuda.") from error
+    return found
+
+
+def resolve_precision(precision: str) -> torch.dtype:
+    """``fp32``, ``fp16`` or ``bf16`` to a dtype.
+
+    Raises:
+        PosError: another name.
+    """
+    if precision not in PRECISIONS:
+        raise PosError(f"precision={precision} is unknown: choose {', '.join(PRECISIONS)}.")
+    return PRECISIONS[precision]
