@@ -30,6 +30,13 @@ def test_a_caption_says_what_it_names_and_no_more(scene, detail, seed):
     assert named_attributes(text.upper().replace(".", " !")) == named
 
 
+def test_no_caption_is_longer_than_the_limit():
+    rng = random.Random(1)
+    scene = (3, 6, 1, 5, 0, 1)  # has the longest words of every attribute
+    lengths = [len(caption(scene, 3, rng).split()) for _ in range(20000)]
+    assert MAX_WORDS - 1 <= max(lengths) <= MAX_WORDS
+
+
 def test_captions_are_functions_of_the_generator_and_vary():
     scene = (4, 0, 0, 0, 3, 1)
     assert caption(scene, 3, random.Random(5)) == caption(scene, 3, random.Random(5))
