@@ -53,7 +53,7 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
     return Pipeline(
         backbone=instantiate(cfg.backbone),
         method=method,
-        retriever=instantiate(cfg.retriever) if (inverts or method.rewrites) and cfg.pool else None,
+        retriever=instantiate(cfg.retriever) if inverts or method.rewrites else None,
         rewriter=instantiate(cfg.rewriter) if method.rewrites else None,
         npnet=instantiate(cfg.npnet) if predicts else None,
         steps=cfg.steps,

@@ -1,4 +1,4 @@
-"""A small project with one command, so that the command line is tested apart from what the real commands do."""
+"""A small project with one command: the command line is tested apart from what the real commands do."""
 
 from __future__ import annotations
 
@@ -116,7 +116,9 @@ def make(folder: Path) -> Path:
 
 def call(script: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, with the project as working folder."""
-    clean = {name: value for name, value in os.environ.items() if name not in ("POS_DEBUG", "HYDRA_FULL_ERROR")}
+    clean = {
+        name: value for name, value in os.environ.items() if name not in ("POS_DEBUG", "HYDRA_FULL_ERROR")
+    }
     return subprocess.run(
         [sys.executable, str(script), *arguments],
         cwd=script.parent.parent,

@@ -36,7 +36,10 @@ def test_the_job_sees_its_process_as_it_was_started(run):
 
 def test_nothing_but_the_jobs_own_files_is_left_behind(run, tmp_path: Path):
     assert run("action=write", "out=here")[0] == 0
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["here", "here/number.txt"]
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "here",
+        "here/number.txt",
+    ]
 
 
 @pytest.mark.parametrize("flag_last", [False, True])

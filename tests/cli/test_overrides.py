@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -121,5 +120,3 @@ def test_options_come_first_wherever_they_are_typed():
 def test_text_that_is_not_utf8_is_refused():
     with pytest.raises(PosError, match="'prompt' is not valid UTF-8"):
         prepare(["prompt=caf\udce9"])
-
-

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import DictConfig
+
+from pos.cli.overrides import prepare
+from pos.data.prompts import TextPrompt
+from pos.data.video import read_video
+from pos.errors import PosError
+from pos.generation import build_pipeline, make_requests, parse_seeds, run, slug
+from pos.pipeline import Method, Pipeline
+from pos.storage import lock_folder
+from tests.closed_form import SPREAD, ColourBackbone
+
+CONF = Path(__file__).parents[1] / "conf"
+EXACT = (
+    "~backbone",
+    "+backbone._target_=tests.closed_form.ColourBackbone",
+    "+backbone.precision=${precision}",
+)
+
+
+@pytest.fixture
+def configured(tmp_path: Path):
+    """The configuration of `generate` with the backbone in closed form, writing below the test's folder."""
+
+    def make(*overrides: str) -> DictConfig:
+        folders = (f"out={tmp_path / 'out'}", f"cache={tmp_path / 'cache'}")
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("generate", prepare([*EXACT, *folders, *overrides]))
+
+    return make
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in names(folder)}
+
+
+def test_a_video_its_preview_and_its_provenance_are_written(configured, tmp_path: Path):
+    run(configured("prompt=a red ring (old), moving", "seeds=7", "steps=20"))
+    out = tmp_path / "out"
+    stem = "0000-a-red-ring-old-moving-s7"
+    assert names(out) == [f"{stem}.gif", f"{stem}.json", f"{stem}.safetensors"]
+    provenance = json.loads((out / f"{stem}.json").read_text())
+    assert (provenance["prompt"], provenance["seed"]) == ("a red ring (old), moving", 7)
+    assert provenance["steps"] == 20
+    video = read_video(out / f"{stem}.safetensors", frames=2).float()
+    assert video.shape == (2, 3, 4, 4)
+    # Exact samples of N(colour, 0.1^2) in [-1, 1]: red is bright, the others are dark.
+    assert video[:, 0].mean() > 230
+    assert video[:, 1:].mean() < 25
+
+
+def test_every_prompt_of_a_file_is_made_with_every_seed(configured, tmp_path: Path):
+    (tmp_path / "prompts.txt").write_text("red\nblue\n")
+    run(configured(f"prompts={tmp_path / 'prompts.txt'}", "seeds=0..1,5", "batch_size=4"))
+    stems = [name.removesuffix(".json") for name in names(tmp_path / "out") if name.endswith(".json")]
+    assert stems == [f"{index}-s{seed}" for index in ("0000-red", "0001-blue") for seed in (0, 1, 5)]
+
+
+def test_a_run_goes_on_where_it_was_stopped_and_repeats_nothing(
+    configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cfg = configured("prompt=red", "seeds=0..4", "batch_size=2")
+    made = []
+    generate = Pipeline.generate
+
+    def stopping(self: Pipeline, requests):
+        for sample in generate(self, requests):
+            if len(made) == 3:
+                raise KeyboardInterrupt
+            made.append(sample.request.seed)
+            yield sample
+
+    monkeypatch.setattr(Pipeline, "generate", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(cfg)
+    stopped = contents(tmp_path / "out")
+    assert len(stopped) == 9
+
+    monkeypatch.setattr(Pipeline, "generate", generate)
+    asked = []
+    monkeypatch.setattr(
+        Pipeline, "generate", lambda self, todo: asked.extend(r.seed for r in todo) or generate(self, todo)
+    )
+    run(cfg)
+    assert asked == [3, 4]
+    finished = contents(tmp_path / "out")
+    assert len(finished) == 15
+    assert all(finished[name] == data for name, data in stopped.items())
+
+
+@pytest.mark.parametrize("change", ["steps=5", "negative_prompt=blue", "guidance=2", "backbone.size=6"])
+def test_videos_of_other_settings_are_neither_taken_nor_overwritten(configured, tmp_path: Path, change: str):
+    backbone = "+backbone.size=4" if change.startswith("backbone") else "steps=4"
+    run(configured("prompt=red", backbone))
+    before = contents(tmp_path / "out")
+    with pytest.raises(PosError, match=r"0000-red-s0\.json is of a video with other settings"):
+        run(configured("prompt=red", f"+{change}" if change.startswith("backbone") else change))
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_stranger_beside_the_videos_is_refused_and_kept(configured, tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/0000-red-s0.json").write_text("my notes")
+    with pytest.raises(PosError, match="other settings"):
+        run(configured("prompt=red"))
+    assert contents(tmp_path / "out") == {"0000-red-s0.json": b"my notes"}
+
+
+def test_two_runs_in_one_folder_are_refused(configured, tmp_path: Path):
+    with lock_folder(tmp_path / "out"), pytest.raises(PosError, match="Another run is writing"):
+        run(configured("prompt=red"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(configured, tmp_path: Path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(PosError, match=str(tmp_path / "out")):
+        run(configured("prompt=red"))
+
+
+def test_the_parts_a_method_does_not_ask_are_not_made(configured):
+    pipeline = build_pipeline(
+        configured("prompt=red", "method=baseline", "pool=folder", "pool.path=/nowhere")
+    )
+    assert (pipeline.retriever, pipeline.rewriter, pipeline.npnet) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], 'Give either prompt="some words" or prompts=FILE.'),
+        (["prompt=a", "prompts=b.txt"], "Give either prompt"),
+        (["prompt="], "The prompt is ''"),
+        (["prompt= \t\n"], "at least one word"),
+        (["prompts=absent.txt"], r"Cannot read the prompts file absent\.txt"),
+        (["prompt=red", "seeds=-1"], "seeds=-1 cannot be read"),
+        (["prompt=red", "seeds=a"], "seeds=a cannot be read"),
+        (["prompt=red", "seeds="], "seeds= cannot be read"),
+        (["prompt=red", "seeds=3..1"], r"The seeds 3\.\.1 are not allowed"),
+        (["prompt=red", "seeds=0..1000000000"], "a range holds 1 to"),
+        (["prompt=red", "steps=0"], "steps=0"),
+        (["prompt=red", "batch_size=0"], "batch_size=0"),
+        (["prompt=red", "method=pos", "rewriter=none"], "no rewriter is given"),
+        (["prompt=red", "method=pos_star", "method.gamma=0", "npnet=none"], "no NPNet is given"),
+        (["prompt=red", "method=ona", "pool.size=0"], "pool"),
+        (["prompt=red", "method=ona", "pool=folder", "pool.path=/nowhere"], "/nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    configured, tmp_path: Path, arguments: list[str], said: str
+):
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - Hydra wraps what a constructor raises
+        run(configured(*arguments))
+    chain = [raised.value, raised.value.__cause__]
+    errors = [error for error in chain if isinstance(error, PosError)]
+    assert errors, raised.value
+    assert re.search(said, str(errors[0])), errors[0]
+    assert len(str(errors[0]).splitlines()) == 1
+    assert not (tmp_path / "out").exists() or names(tmp_path / "out") == []
+
+
+def test_an_absurdly_long_prompt_is_made_with_a_warning(
+    configured, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.WARNING):
+        run(configured("prompt=" + "red and round " * 400))
+    assert "Only the first 20 words" in caplog.text
+    (name,) = [name for name in names(tmp_path / "out") if name.endswith(".json")]
+    assert len(name) < 80
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("7", [7]),
+        (7, [7]),
+        ("0..3", [0, 1, 2, 3]),
+        ("0,2, 5", [0, 2, 5]),
+        ("[1, 2]", [1, 2]),
+        ([3, 4], [3, 4]),
+    ],
+)
+def test_seeds(text, seeds: list[int]):
+    assert parse_seeds(text) == seeds
+
+
+def test_repeated_seeds_count_once():
+    assert parse_seeds("0..2,1,0") == [0, 1, 2]
+
+
+def test_requests_are_every_prompt_with_every_seed_and_share_ids_across_seeds():
+    made = make_requests(["red", TextPrompt("blue", "mine")], [0, 1])
+    assert [(request.prompt, request.seed) for request in made] == [
+        ("red", 0),
+        ("red", 1),
+        ("blue", 0),
+        ("blue", 1),
+    ]
+    assert made[0].id == made[1].id != "red"
+    assert made[2].id == "mine"
+
+
+@given(st.text(max_size=200))
+def test_a_slug_is_a_safe_piece_of_a_file_name(text: str):
+    made = slug(text)
+    assert 0 < len(made) <= 40
+    assert not set(made) & set("/\\. \n\0:*?\"<>|'")
+
+
+def test_the_exact_backbone_is_exact():
+    """The check of this file's own instrument: long sampling ends in the data's distribution."""
+    pipeline = Pipeline(backbone=ColourBackbone(), method=Method(), steps=100, batch_size=64)
+    videos = torch.stack([s.video for s in pipeline.generate(make_requests(["blue"], range(64)))]).float()
+    blue = videos[:, :, 2] / 127.5 - 1
+    # The mean of a Gaussian around 1 that is cut off at 1.
+    assert abs(blue.mean() - (1 - SPREAD / (2 * math.pi) ** 0.5)) < 0.01
