@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,11 +24,13 @@ class Inverted:
         residual: how far ``fixed_point`` was from convergence (see ``pos.diffusion.ddim.Inversion``); None
             for the other methods.
         evaluations: network evaluations that it took.
+        seconds: that it took when it was made, its share of the batch.
     """
 
     noise: Tensor
     residual: float | None
     evaluations: int
+    seconds: float
 
 
 @dataclass
@@ -95,6 +98,7 @@ class Inverter:
         return content_hash(video, self.backbone.fingerprint, precision, self.steps, self.method, solver)
 
     def _invert(self, keys: Sequence[str], videos: Tensor) -> None:
+        started = time.perf_counter()
         empty = self.backbone.encode_text([""]).repeat(len(videos))
         inversion = invert(
             Guided(self.backbone.predict, lambda _: empty),
@@ -104,8 +108,11 @@ class Inverter:
             iterations=self.iterations,
             tolerance=self.tolerance,
         )
+        noises = inversion.noise.cpu()
+        seconds = torch.tensor((time.perf_counter() - started) / len(keys))
         for row, key in enumerate(keys):
-            entry = {"noise": inversion.noise[row], "evaluations": torch.tensor(inversion.evaluations)}
+            evaluations = torch.tensor(inversion.evaluations)
+            entry = {"noise": noises[row], "evaluations": evaluations, "seconds": seconds}
             if inversion.residual is not None:
                 entry["residual"] = inversion.residual[row]
             self.cache.put(key, entry)
@@ -113,4 +120,4 @@ class Inverter:
     def _read(self, key: str) -> Inverted:
         entry = self.cache.get(key)
         residual = float(entry["residual"]) if "residual" in entry else None
-        return Inverted(entry["noise"], residual, int(entry["evaluations"]))
+        return Inverted(entry["noise"], residual, int(entry["evaluations"]), float(entry["seconds"]))
