@@ -24,6 +24,17 @@ def asset(name: str) -> Path:
     return Path(str(resources.files("pos") / "assets")) / name
 
 
+def locate(name: Path | str) -> Path:
+    """A file as it is named, else the shipped asset of that name; whether that one exists is not checked."""
+    return Path(name) if Path(name).is_file() else asset(str(name))
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def content_hash(*parts: Any) -> str:
     """A short stable hash (16 hex digits) of strings, numbers, JSON-able containers, bytes and tensors.
 
@@ -169,5 +180,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise PosError(f"Another run is writing to {folder}: choose another folder or wait for it to end.") from error
+            raise PosError(
+                f"Another run is writing to {folder}: choose another folder or wait for it to end."
+            ) from error
         yield

@@ -6,7 +6,6 @@ train; and at the size of Stable Diffusion 1.4, whose autoencoder and text encod
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -18,15 +17,16 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
 
 from pos.backbones.base import Backbone, Conditioning, Defaults
+from pos.backbones.codec import FrameCodec
 from pos.diffusion.levels import Level, LevelTable, ddim_levels
 from pos.errors import PosError
-from pos.networks.autoencoder import load_autoencoder, to_pixels, to_unit_range
+from pos.networks.autoencoder import load_autoencoder
 from pos.networks.inflated_unet import InflatedUNet, load_unet, unet2d_config
 from pos.networks.placement import resolve_device, resolve_precision
 from pos.networks.shapes_clip import load_clip
 from pos.networks.tokenizer import dropped_text, load_tokenizer
 from pos.networks.weights import load_weights
-from pos.storage import asset, content_hash
+from pos.storage import content_hash, file_digest, locate
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,6 @@ class SCVideo(Backbone):
         name: for provenance.
         device: ``auto``, ``cpu``, ``cuda``, ...
         precision: ``fp32``, ``fp16`` or ``bf16``.
-        frames_at_once: frames that the autoencoder works on together; bounds its memory.
     """
 
     def __init__(
@@ -61,15 +60,14 @@ class SCVideo(Backbone):
         name: str = "scvideo",
         device: str | torch.device = "auto",
         precision: str = "fp32",
-        frames_at_once: int = 256,
     ) -> None:
         self.name, self.defaults, self.fingerprint = name, defaults, fingerprint
         self.device, self.dtype = resolve_device(device), resolve_precision(precision)
-        self.unet, self.vae, self.text_encoder = (
-            module.to(self.device, self.dtype).eval().requires_grad_(False)
-            for module in (unet, vae, text_encoder)
+        self.unet, self.text_encoder = (
+            module.to(self.device, self.dtype).eval().requires_grad_(False) for module in (unet, text_encoder)
         )
-        self.tokenizer, self.frames_at_once = tokenizer, frames_at_once
+        self.codec = FrameCodec(vae, self.device, self.dtype)
+        self.tokenizer = tokenizer
         self._warned: set[str] = set()
 
     @torch.no_grad()
@@ -92,25 +90,12 @@ class SCVideo(Backbone):
                 _shown(lost),
             )
 
-    @torch.no_grad()
     def encode(self, videos: Tensor) -> Tensor:
-        frames = videos.flatten(0, 1)
         self.latent_shape(videos.shape[1], *videos.shape[3:])
-        means = [
-            self.vae.encode(to_unit_range(chunk.to(self.device)).to(self.dtype)).latent_dist.mean
-            for chunk in frames.split(self.frames_at_once)
-        ]
-        latents = torch.cat(means).float() * self.vae.config.scaling_factor
-        return latents.unflatten(0, videos.shape[:2]).transpose(1, 2)
+        return self.codec.encode(videos)
 
-    @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        frames = latents.transpose(1, 2).flatten(0, 1) / self.vae.config.scaling_factor
-        pixels = [
-            to_pixels(self.vae.decode(chunk.to(self.dtype)).sample).cpu()
-            for chunk in frames.split(self.frames_at_once)
-        ]
-        return torch.cat(pixels).unflatten(0, (len(latents), -1))
+        return self.codec.decode(latents)
 
     @torch.no_grad()
     def predict(self, latents: Tensor, level: Level, conditioning: Conditioning) -> Tensor:
@@ -127,13 +112,13 @@ class SCVideo(Backbone):
         Raises:
             PosError: no frames, or a size that the autoencoder and the levels of the network do not divide.
         """
-        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        factor = self.codec.factor
         unit = factor * 2 ** (len(self.unet.config["block_out_channels"]) - 1)
         if frames < 1:
             raise PosError(f"frames={frames} is not possible: a video has at least 1.")
         if height < unit or width < unit or height % unit or width % unit:
             raise PosError(f"height={height}, width={width} is not possible: multiples of {unit} pixels are.")
-        return self.vae.config.latent_channels, frames, height // factor, width // factor
+        return self.codec.channels, frames, height // factor, width // factor
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Tensor:
@@ -169,7 +154,7 @@ def load_shapes(
     Raises:
         PosError: a file is absent, no safetensors file, or does not fit its network.
     """
-    files = [_locate(name) for name in (unet, autoencoder, clip, tokenizer)]
+    files = [locate(name) for name in (unet, autoencoder, clip, tokenizer)]
     backbone = SCVideo(
         load_unet(files[0]),
         load_autoencoder(files[1]),
@@ -239,18 +224,8 @@ def load_stable_diffusion(
     )
 
 
-def _locate(name: str) -> Path:
-    """A file as it is named, else the shipped asset of that name."""
-    return Path(name) if Path(name).is_file() else asset(name)
-
-
 def _fingerprint(files: Sequence[Path]) -> str:
-    return content_hash(*(_digest(path) for path in files))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return content_hash(*(file_digest(path) for path in files))
 
 
 def _shown(text: str) -> str:

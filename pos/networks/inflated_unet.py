@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from pos.errors import PosError
 from pos.networks.inflated_blocks import InflatedTransformer, TemporalConv
 from pos.networks.weights import load_weights, read_config, save_weights
+from pos.storage import locate
 
 Subset = Literal["scvideo", "all"]
 NEW_LAYERS = ("temp_convs", "attn_temp1", "attn_temp2", "norm_temp1", "norm_temp2")
@@ -266,9 +267,13 @@ def save_unet(unet: InflatedUNet, path: Path | str) -> None:
 def load_unet(path: Path | str) -> InflatedUNet:
     """An InflatedUNet in evaluation mode from a safetensors file whose metadata holds its configuration.
 
+    Args:
+        path: the file, or the name of a shipped asset.
+
     Raises:
         PosError: the file is absent, no safetensors file, without configuration, or does not fit it.
     """
+    path = locate(path)
     config = read_config(path)
     try:
         unet = InflatedUNet(**config)

@@ -61,7 +61,7 @@ def test_encode_is_the_scaled_posterior_mean_of_every_frame(shapes: SCVideo, vid
     assert latents.shape == (2, *shapes.latent_shape(3, 16, 24)) == (2, 4, 3, 4, 6)
     frame = videos[1, 2].float() / 127.5 - 1
     with torch.no_grad():
-        mean = shapes.vae.encode(frame[None]).latent_dist.mean[0]
+        mean = shapes.codec.vae.encode(frame[None]).latent_dist.mean[0]
     torch.testing.assert_close(latents[1, :, 2], mean * 0.7, rtol=1e-4, atol=1e-5)
     assert torch.equal(shapes.encode(videos), latents)
 
@@ -72,17 +72,17 @@ def test_decode_undoes_the_layout_and_the_scale_of_encode(shapes: SCVideo, video
     assert pixels.shape == videos.shape
     assert pixels.dtype == torch.uint8
     with torch.no_grad():
-        frame = shapes.vae.decode(latents[1, :, 2][None] / 0.7).sample[0]
+        frame = shapes.codec.vae.decode(latents[1, :, 2][None] / 0.7).sample[0]
     wanted = ((frame + 1) * 127.5).round().clamp(0, 255)
     assert (pixels[1, 2].float() - wanted).abs().max() <= 1  # float32 kernels of other batch sizes
 
 
 def test_the_autoencoder_works_in_chunks(shapes: SCVideo, videos: torch.Tensor) -> None:
     latents, pixels = shapes.encode(videos), shapes.decode(shapes.encode(videos))
-    whole, shapes.frames_at_once = shapes.frames_at_once, 4
+    whole, shapes.codec.frames_at_once = shapes.codec.frames_at_once, 4
     torch.testing.assert_close(shapes.encode(videos), latents, rtol=1e-4, atol=1e-5)
     assert (shapes.decode(latents).int() - pixels.int()).abs().max() <= 1
-    shapes.frames_at_once = whole
+    shapes.codec.frames_at_once = whole
 
 
 def test_predict_is_the_network_at_the_levels_timestep(shapes: SCVideo) -> None:

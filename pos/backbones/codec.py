@@ -1,0 +1,61 @@
+"""Pixels to latents and back through an image autoencoder: the one place that knows range and scale."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from pos.errors import PosError
+from pos.networks.autoencoder import to_pixels, to_unit_range
+
+
+class FrameCodec:
+    """A frozen KL autoencoder applied to every frame of a video.
+
+    Args:
+        vae: its ``scaling_factor`` gives the latents about unit variance.
+        device, dtype: where and in which precision it runs; latents are float32 all the same.
+        frames_at_once: frames worked on together; bounds the memory and changes no result.
+    """
+
+    def __init__(
+        self, vae: AutoencoderKL, device: torch.device, dtype: torch.dtype, frames_at_once: int = 256
+    ) -> None:
+        vae = vae.to(device, dtype, memory_format=torch.channels_last)
+        self.vae = vae.eval().requires_grad_(False)
+        self.device, self.dtype, self.frames_at_once = device, dtype, frames_at_once
+        self.scale: float = vae.config.scaling_factor
+        self.channels: int = vae.config.latent_channels
+        self.factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
+
+    @torch.no_grad()
+    def encode(self, videos: Tensor) -> Tensor:
+        """uint8 (b, f, 3, height, width) to the scaled posterior means (b, c, f, h, w), float32.
+
+        Raises:
+            PosError: a height or width that the autoencoder does not divide; latents that are not finite.
+        """
+        height, width = videos.shape[3:]
+        if height % self.factor or width % self.factor:
+            raise PosError(f"Videos of {height}x{width} pixels do not divide into latents of {self.factor}.")
+        means = [
+            self.vae.encode(to_unit_range(frames.to(self.device)).to(self.dtype)).latent_dist.mean
+            for frames in videos.flatten(0, 1).split(self.frames_at_once)
+        ]
+        latents = torch.cat(means).float() * self.scale
+        if not latents.isfinite().all():
+            raise PosError(
+                f"The autoencoder's latents are not finite in {self.dtype}: use another precision."
+            )
+        return latents.unflatten(0, videos.shape[:2]).transpose(1, 2)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """(b, c, f, h, w) to uint8 (b, f, 3, height, width), on the CPU."""
+        frames = latents.transpose(1, 2).flatten(0, 1) / self.scale
+        pixels = [
+            to_pixels(self.vae.decode(chunk.to(self.device, self.dtype)).sample).cpu()
+            for chunk in frames.split(self.frames_at_once)
+        ]
+        return torch.cat(pixels).unflatten(0, (len(latents), -1))
