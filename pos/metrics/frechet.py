@@ -127,7 +127,7 @@ def _trace_of_root(matrices: Tensor, rank: int) -> Tensor:
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """R (d, r) with R R^T = covariance: the Cholesky factor, or from the eigenvectors if the rank is below d."""
+    """R (d, r) with R R^T = covariance: the Cholesky factor, or from eigenvectors where the rank is low."""
     smallest = torch.finfo(covariance.dtype).eps * len(covariance) * covariance.diagonal().amax()
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if not failed and factor.diagonal().square().amin() > smallest:

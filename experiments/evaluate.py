@@ -1,0 +1,32 @@
+"""Videos to metrics: see --help."""
+
+from omegaconf import DictConfig
+
+from pos.cli import command
+
+
+@command("evaluate")
+def main(cfg: DictConfig) -> None:
+    from hydra.utils import instantiate
+
+    from pos.metrics.run import evaluate
+    from pos.reporting.tables import scores_markdown
+
+    results = evaluate(
+        cfg.videos,
+        cfg.prompts,
+        instantiate(cfg.benchmark),
+        instantiate(cfg.detectors),
+        cfg.out,
+        unreadable=cfg.unreadable,
+        resamples=cfg.resamples,
+        seed=cfg.seed,
+        device=cfg.device,
+        batch_size=cfg.batch_size,
+        cache=cfg.cache,
+    )
+    print(scores_markdown(results))
+
+
+if __name__ == "__main__":
+    main()

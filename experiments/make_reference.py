@@ -1,0 +1,24 @@
+"""Real clips to reference statistics: see --help."""
+
+from omegaconf import DictConfig
+
+from pos.cli import command
+
+
+@command("make_reference")
+def main(cfg: DictConfig) -> None:
+    from hydra.utils import instantiate
+
+    from pos.metrics.run import make_reference
+
+    make_reference(
+        instantiate(cfg.benchmark),
+        instantiate(cfg.detectors),
+        cfg.out,
+        device=cfg.device,
+        batch_size=cfg.batch_size,
+    )
+
+
+if __name__ == "__main__":
+    main()
