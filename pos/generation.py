@@ -48,14 +48,12 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
         PosError: a value outside its range, absent weights, or a part that the method needs is absent.
     """
     method = instantiate(cfg.method)
-    inverts = method.guides_noise and method.noise == "inversion"
-    predicts = method.guides_noise and method.noise == "npnet"
     return Pipeline(
         backbone=instantiate(cfg.backbone),
         method=method,
-        retriever=instantiate(cfg.retriever) if inverts or method.rewrites else None,
+        retriever=instantiate(cfg.retriever) if method.inverts or method.rewrites else None,
         rewriter=instantiate(cfg.rewriter) if method.rewrites else None,
-        npnet=instantiate(cfg.npnet) if predicts else None,
+        npnet=instantiate(cfg.npnet) if method.predicts else None,
         steps=cfg.steps,
         guidance=cfg.guidance,
         frames=cfg.frames,

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class ColourBackbone(Backbone):
-    """Latents are pixels in [-1, 1]; the data of a prompt is N(colour, SPREAD^2), 0 where it names no colour."""
+    """Latents are pixels in [-1, 1]. A prompt's data is N(its colour, SPREAD^2), or around 0."""
 
     name = "colour"
 

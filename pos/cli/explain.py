@@ -137,16 +137,14 @@ def _of_constructor(error: InstantiationException) -> str | None:
         return text.split(", set env var")[0] + f": {cause}."
     where = re.search(r"full_key: (\S+)", text)
     node = f"'{where[1]}'" if where else "the configuration"
-    # Raised by the call itself and not within it: the arguments do not fit the constructor.
-    trace = cause.__traceback__ if isinstance(cause, TypeError) else None
-    if trace is not None and trace.tb_next is None:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
-        target = re.search(r"target '([\w.]+)'", text)
-        if unknown and target:
-            allowed = list(inspect.signature(get_object(target[1])).parameters)
-            close = _close(unknown[1], allowed)
-            return f"There is no key '{unknown[1]}' in {node}, only {', '.join(allowed)}.{close}"
-        return f"The keys of {node} do not fit: {cause}."
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+    target = re.search(r"target '([\w.]+)'", text)
+    if isinstance(cause, TypeError) and unknown and target:
+        allowed = list(inspect.signature(get_object(target[1])).parameters)
+        close = _close(unknown[1], allowed)
+        return f"There is no key '{unknown[1]}' in {node}, only {', '.join(allowed)}.{close}"
+    if isinstance(cause, TypeError | ValueError):  # most often a value of the wrong kind
+        return f"Cannot build {node}: {cause} (POS_DEBUG=1 shows where)."
     return None
 
 

@@ -44,11 +44,11 @@ def quote(text: str, key: str = "text") -> str:
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise PosError(f"The value of '{key}' is not valid UTF-8 text.")
     if text == "???":  # OmegaConf's word for a missing value, even in quotes
-        return "${oc.decode:\"'???'\"}"
+        return "${oc.decode:???}"
     text = escape_interpolation(text)
     # In Hydra's quoted strings a backslash is itself, except before a quote (the closing one included).
     text = re.sub(r"(\\*)'", lambda match: match[1] * 2 + r"\'", text)
-    text = re.sub(r"\\+$", lambda match: match[0] * 2, text)
+    text = re.sub(r"\\+\Z", lambda match: match[0] * 2, text)
     return f"'{text}'"
 
 

@@ -34,6 +34,6 @@ def test_every_key_of_every_command_is_explained(config: str):
     shown = help_text(CONF, config)
     assert "python experiments/" in shown
     raw = OmegaConf.load(CONF / f"{config}.yaml")
-    for key, value in raw.items():
-        if key not in ("defaults", "hydra") and not OmegaConf.is_dict(value):
+    for key in raw:
+        if key not in ("defaults", "hydra") and not OmegaConf.is_dict(raw._get_node(key)):
             assert f"\n  {key}=" in shown, f"{key} in conf/{config}.yaml has no comment"
