@@ -13,11 +13,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
+from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
 from pos.metrics.attributes import named
 from pos.metrics.clipsim import clip_similarity
 from pos.metrics.fid import FRAMES
-from pos.networks.classifiers import Classifier, load_classifier
+from pos.networks.classifiers import FrameClassifier, load_classifier
 from pos.networks.shapes_clip import ShapesCLIP, load_clip
 from pos.networks.tokenizer import load_tokenizer
 from pos.storage import asset, content_hash, write_atomic
@@ -108,12 +109,12 @@ class ShapesDetectors(nn.Module):
 
     def __init__(
         self,
-        fid: Classifier,
-        fvd: Classifier,
-        inception: Classifier,
+        fid: FrameClassifier,
+        fvd: FrameClassifier,
+        inception: FrameClassifier,
         clip: ShapesCLIP,
         tokenizer: PreTrainedTokenizerFast,
-        judge: Classifier,
+        judge: FrameClassifier,
     ) -> None:
         super().__init__()
         self.fid, self.fvd, self.inception, self.clip, self.judge = fid, fvd, inception, clip, judge
@@ -145,7 +146,7 @@ class ShapesDetectors(nn.Module):
             "fvd": self.fvd.features(videos),
             "classes": self.inception(videos)["class"].softmax(-1),
             "clipsim": clip_similarity(embeddings, self._encode_text(prompts, videos.device)),
-            "judged": torch.stack([logits.argmax(-1) for logits in judged.values()], dim=1),
+            "judged": torch.stack([judged[name].argmax(-1) for name in ATTRIBUTES], dim=1),
             "named": named(prompts),
         }
         return {name: tensor.cpu() for name, tensor in features.items()}

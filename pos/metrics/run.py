@@ -146,9 +146,10 @@ def _coverage(entries: list[Entry], kept: list[Entry], benchmark: Benchmark) -> 
 
 
 def _told(coverage: dict[str, Any], benchmark: Benchmark) -> list[str]:
+    named, known = coverage["benchmark_prompts"], coverage["benchmark_prompts_in_all"]
     told = [
-        f"{coverage['videos']:,} videos of {coverage['prompts']:,} prompts; {coverage['benchmark_prompts']:,} of "
-        f"them are among the {coverage['benchmark_prompts_in_all']:,} of {benchmark.name}."
+        f"{coverage['videos']:,} videos of {coverage['prompts']:,} prompts; {named:,} of these prompts are "
+        f"among the {known:,} of {benchmark.name}."
     ]
     if coverage["unreadable"]:
         told.append(f"Left out as unreadable: {', '.join(coverage['unreadable'])}.")

@@ -1,0 +1,123 @@
+"""Detectors: which frames they read, what they return, how sets of features are kept."""
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from pos.data.shapes.world import ATTRIBUTES
+from pos.errors import PosError
+from pos.metrics.evaluation import extract
+from pos.metrics.features import FeatureSet
+from pos.storage import TensorCache
+
+
+def test_each_detector_reads_its_frames(detectors, clips):
+    prompts = ["ring moving left", "a red circle"]
+    rows = detectors(clips[:2], prompts)
+    assert rows["fid"].shape == rows["clip"].shape == (2, 5, 6)
+    assert rows["fvd"].shape == (2, 6)
+    assert rows["classes"].sum(1).tolist() == pytest.approx([1, 1])
+    changed = clips[:2].clone()
+    changed[:, [0, 4, 8, 12, 15]] = 255 - changed[:, [0, 4, 8, 12, 15]]
+    kept = [index for index in range(16) if index not in (0, 4, 8, 12, 15)]
+    others = clips[:2].clone()
+    others[:, kept] = 255 - others[:, kept]
+    for name in ("fid", "clip"):
+        assert torch.allclose(detectors(others, prompts)[name], rows[name], atol=1e-5)
+        assert not torch.allclose(detectors(changed, prompts)[name], rows[name], atol=1e-3)
+    assert not torch.allclose(
+        detectors(others, prompts)["clipsim"], rows["clipsim"], atol=1e-5
+    )  # every frame
+
+
+def test_clip_features_are_not_normalised_but_clipsim_is_a_cosine(detectors, clips):
+    prompts = ["ring moving left", "a red circle"]
+    rows = detectors(clips[:2], prompts)
+    assert not torch.allclose(rows["clip"].norm(dim=-1), torch.ones(2, 5), atol=1e-2)
+    frames = detectors.clip.encode_frames(clips[:2])
+    assert torch.allclose(normalize(rows["clip"], dim=-1), frames[:, [0, 4, 8, 12, 15]], atol=1e-5)
+    tokens = detectors.tokenizer(prompts, padding=True, return_tensors="pt")
+    texts = detectors.clip.encode_text(tokens["input_ids"], tokens["attention_mask"])
+    assert torch.allclose(rows["clipsim"], (frames @ texts[:, :, None]).mean((1, 2)), atol=1e-5)
+
+
+def test_the_judge_answers_in_the_order_of_the_attributes(detectors, clips):
+    """Its heads are stored in another order."""
+    logits = detectors.judge(clips)
+    judged = detectors(clips, ["a ring"] * len(clips))["judged"]
+    for column, name in enumerate(ATTRIBUTES):
+        assert torch.equal(judged[:, column], logits[name].argmax(-1))
+
+
+def test_long_prompts_are_truncated_to_the_context(detectors, clips):
+    assert detectors(clips[:1], ["a red ring " * 100])["clipsim"].isfinite().all()
+
+
+def test_batches_change_nothing(detectors, clips):
+    prompts = [f"{'very ' * (index % 5)}red ring" for index in range(len(clips))]
+    ids = [str(index) for index in range(len(clips))]
+    whole = extract(clips, ids, prompts, detectors, batch_size=12)
+    parts = extract(iter(clips), ids, prompts, detectors, batch_size=5)
+    for name, tensor in whole.tensors.items():
+        assert torch.allclose(tensor.float(), parts.tensors[name].float(), atol=1e-4), name
+
+
+def test_a_killed_run_goes_on_from_its_cache(detectors, clips, tmp_path, monkeypatch):
+    cache = TensorCache(tmp_path, "features")
+    prompts, ids = ["a red ring"] * 12, ["p"] * 12
+
+    def broken():
+        yield from clips[:8]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(broken(), ids, prompts, detectors, batch_size=4, cache=cache)
+    seen = []
+    forward = detectors.forward
+    monkeypatch.setattr(
+        detectors, "forward", lambda videos, texts: seen.append(len(videos)) or forward(videos, texts)
+    )
+    features = extract(clips, ids, prompts, detectors, batch_size=4, cache=cache)
+    assert seen == [4]  # two of three batches were there
+    fresh = extract(clips, ids, prompts, detectors, batch_size=4)
+    assert all(torch.equal(features.tensors[name], fresh.tensors[name]) for name in fresh.tensors)
+    extract(clips, ids, ["a blue ring"] * 12, detectors, batch_size=4, cache=cache)
+    assert len(seen) == 1 + 3 + 3  # other prompts are other features
+
+
+def test_a_set_survives_the_disk(detectors, clips, tmp_path):
+    features = extract(clips, list("abcdefghijkl"), ["ring moving left"] * 12, detectors)
+    features.save(tmp_path / "features.safetensors")
+    again = FeatureSet.load(tmp_path / "features.safetensors")
+    assert (again.ids, again.detectors) == (features.ids, features.detectors)
+    assert all(torch.equal(again.tensors[name], tensor) for name, tensor in features.tensors.items())
+
+
+def test_fingerprints_tell_weights_apart(make_detectors):
+    first, same, other = make_detectors(0), make_detectors(0), make_detectors(1)
+    assert first.fingerprints == same.fingerprints
+    assert all(first.fingerprints[name] != other.fingerprints[name] for name in first.fingerprints)
+
+
+def test_bad_input_is_named(detectors, make_detectors, clips, tmp_path):
+    with pytest.raises(PosError, match=r"16, 3, 64, 64.*not torch.uint8 \(8, 3, 64, 64\)"):
+        extract(clips[:, :8], ["a"] * 12, ["a"] * 12, detectors)
+    with pytest.raises(PosError, match="only 12 videos for 13 prompts"):
+        extract(clips, ["a"] * 13, ["a"] * 13, detectors)
+    with pytest.raises(PosError, match="more videos than the 3 prompts"):
+        extract(clips, ["a"] * 3, ["a"] * 3, detectors)
+    with pytest.raises(PosError, match="2 ids for 3 prompts"):
+        extract(clips, ["a"] * 2, ["a"] * 3, detectors)
+    with pytest.raises(PosError, match="one size"):
+        extract([clips[0], clips[1][:8]], ["a"] * 2, ["a"] * 2, detectors)
+    with pytest.raises(PosError, match="batch_size must be at least 1, not 0"):
+        extract(clips, ["a"] * 12, ["a"] * 12, detectors, batch_size=0)
+    broken = make_detectors()
+    broken.fvd.penultimate[1].bias.fill_(float("nan"))
+    with pytest.raises(PosError, match="'fvd' of the video with id x are not finite"):
+        extract(clips[:1], ["x"], ["a ring"], broken)
+    with pytest.raises(PosError, match="no file"):
+        FeatureSet.load(tmp_path / "absent.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(b"123")
+    with pytest.raises(PosError, match="not a readable safetensors"):
+        FeatureSet.load(tmp_path / "cut.safetensors")

@@ -1,0 +1,201 @@
+"""Folders of videos: what is read, matched and scored, and what is refused."""
+
+import csv
+import json
+import shutil
+
+import pytest
+import torch
+
+from pos.data.benchmarks import ShapesBenchmark
+from pos.data.shapes.world import draw_scenes, render
+from pos.data.video import read_video, write_lossless, write_preview
+from pos.errors import PosError
+from pos.metrics import run
+from pos.metrics.evaluation import extract, score
+from pos.metrics.features import FeatureSet
+from pos.metrics.folder import list_videos, match_prompts, read_videos
+from pos.metrics.reference import Reference
+from pos.storage import asset
+
+PROMPTS = ["a red ring moving left", "a blue star", "a green cross", "a white circle"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Our own layout: the lossless video, its preview and its provenance."""
+    path = tmp_path / "videos"
+    for index, (prompt, clip) in enumerate(zip(PROMPTS, render(draw_scenes(range(4))), strict=True)):
+        write_lossless(path / f"v{index}.safetensors", clip)
+        write_preview(path / f"v{index}.gif", clip)
+        (path / f"v{index}.json").write_text(json.dumps({"prompt": prompt, "id": f"id{index}"}, indent=1))
+    return path
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["video", "prompt"], *rows])
+    return path
+
+
+@pytest.fixture
+def benchmark(detectors, clips, tmp_path, monkeypatch):
+    """The real benchmark with a reference of the untrained networks."""
+    benchmark = ShapesBenchmark(prompts=3)
+    features = extract(clips, [str(i) for i in range(12)], ["a ring"] * 12, detectors)
+    Reference.of(features, "twelve clips").save(tmp_path / "reference.safetensors")
+    monkeypatch.setattr(benchmark, "reference_asset", tmp_path / "reference.safetensors")
+    return benchmark
+
+
+def test_the_lossless_file_is_chosen_and_provenance_read(folder):
+    entries = match_prompts(folder)
+    assert [entry.path.name for entry in entries] == [f"v{index}.safetensors" for index in range(4)]
+    assert [entry.prompt for entry in entries] == PROMPTS
+    assert [entry.id for entry in entries] == ["id0", "id1", "id2", "id3"]
+
+
+def test_videos_of_any_kind_are_listed(folder):
+    for index in (1, 2):
+        (folder / f"v{index}.safetensors").unlink()
+    frames = folder / "v3"
+    frames.mkdir()
+    (folder / "notes.txt").write_text("no video")
+    (folder / ".hidden.gif").write_bytes(b"")
+    names = ["v0.safetensors", "v1.gif", "v2.gif", "v3.safetensors"]
+    assert [path.name for path in list_videos(folder)] == names
+    (folder / "v3.safetensors").unlink()
+    (folder / "v3.gif").unlink()
+    assert [path.name for path in list_videos(folder)] == [*names[:3], "v3"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "txt", "inside"])
+def test_prompts_files_overrule_provenance(folder, kind, tmp_path):
+    rows = [(f"v{index}.safetensors" if index % 2 else f"v{index}", f"prompt {index}") for index in range(4)]
+    path = tmp_path / f"prompts.{kind}"
+    if kind == "csv":
+        write_csv(path, rows[::-1])
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps({"video": v, "prompt": p}) + "\n" for v, p in rows))
+    elif kind == "txt":
+        path.write_text("\n".join(p for _, p in rows) + "\n\n")
+    else:
+        write_csv(folder / "prompts.csv", rows)
+        path = None
+    entries = match_prompts(folder, path)
+    assert [entry.prompt for entry in entries] == [f"prompt {index}" for index in range(4)]
+    assert len({entry.id for entry in entries}) == 4
+
+
+def test_videos_of_one_prompt_share_an_id(folder, tmp_path):
+    rows = [(f"v{index}", PROMPTS[index // 2]) for index in range(4)]
+    first, second, third, _ = match_prompts(folder, write_csv(tmp_path / "p.csv", rows))
+    assert first.id == second.id != third.id
+
+
+def test_mismatches_are_named(folder, tmp_path):
+    rows = [(f"v{index}", "a ring") for index in range(4)]
+    with pytest.raises(PosError, match=r"names 1 videos that .* lacks, such as v9"):
+        match_prompts(folder, write_csv(tmp_path / "more.csv", [*rows, ("v9", "a ring")]))
+    with pytest.raises(
+        PosError, match=r"1 videos of .* have no prompt in .*fewer.csv, such as v3.safetensors"
+    ):
+        match_prompts(folder, write_csv(tmp_path / "fewer.csv", rows[:3]))
+    with pytest.raises(PosError, match="without a 'prompt'"):
+        match_prompts(folder, write_csv(tmp_path / "blank.csv", [*rows[:3], ("v3", " ")]))
+    (tmp_path / "p.txt").write_text("one\ntwo\n")
+    with pytest.raises(PosError, match="2 prompts for 4 videos"):
+        match_prompts(folder, tmp_path / "p.txt")
+    (tmp_path / "other.csv").write_text("file,prompt\nv0,a ring\n")
+    with pytest.raises(PosError, match="a column 'video' that names a file, and has file, prompt"):
+        match_prompts(folder, tmp_path / "other.csv")
+    with pytest.raises(PosError, match="does not exist"):
+        match_prompts(folder, tmp_path / "absent.csv")
+    with pytest.raises(PosError, match="must end in"):
+        match_prompts(folder, folder / "v0.gif")
+    (folder / "v2.json").write_text("{")
+    with pytest.raises(PosError, match=r"v2.json is not JSON"):
+        match_prompts(folder)
+    (folder / "v2.json").unlink()
+    with pytest.raises(PosError, match=r"There is no prompt for .*v2.safetensors: give prompts=FILE"):
+        match_prompts(folder)
+    with pytest.raises(PosError, match="absent does not exist"):
+        match_prompts(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PosError, match="holds no video"):
+        match_prompts(tmp_path / "empty")
+
+
+def test_unreadable_videos_follow_the_policy(folder, caplog):
+    (folder / "v1.safetensors").write_bytes(b"nonsense")
+    entries = match_prompts(folder)
+    with pytest.raises(PosError, match=r"v1.safetensors.*unreadable=skip"):
+        read_videos(entries, 16, 64, 64)
+    kept, videos = read_videos(entries, 16, 64, 64, "skip")
+    assert [entry.id for entry in kept] == ["id0", "id2", "id3"]
+    assert len(videos) == 3
+    assert "v1.safetensors" in caplog.text
+    with pytest.raises(PosError, match="None of the 1 videos"):
+        read_videos(entries[1:2], 16, 64, 64, "skip")
+    with pytest.raises(PosError, match="error or skip, not 'ignore'"):
+        read_videos(entries, 16, 64, 64, "ignore")
+
+
+def test_a_folder_is_scored(folder, benchmark, detectors, tmp_path):
+    strange = torch.cat([render(draw_scenes([9]))[0]] * 2).repeat_interleave(2, -1)  # 32 frames of 64x128
+    write_lossless(folder / "v4.safetensors", strange)
+    (folder / "v4.json").write_text(json.dumps({"prompt": benchmark.prompts[0].text}))
+    shutil.copy(folder / "v0.gif", folder / "broken.gif")
+    (folder / "broken.gif").write_bytes(b"GIF89a")
+    (folder / "broken.json").write_text(json.dumps({"prompt": "a red ring"}))
+    settings = {"resamples": 20, "device": "cpu", "batch_size": 2, "cache": tmp_path / "cache"}
+    results = run.evaluate(
+        folder, None, benchmark, detectors, tmp_path / "out", unreadable="skip", **settings
+    )
+    coverage = results["coverage"]
+    assert (coverage["videos"], coverage["unreadable"]) == (5, ["broken.gif"])
+    assert (coverage["benchmark_prompts"], coverage["benchmark_prompts_in_all"]) == (1, 3)
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+    features = FeatureSet.load(tmp_path / "out" / "features.safetensors")
+    again = score(features, Reference.load(benchmark.reference_asset), resamples=20)
+    assert results["metrics"]["fvd"]["value"] == again.estimates["fvd"].value
+    videos = torch.stack(
+        [read_video(e.path, 16, (64, 64)) for e in match_prompts(folder) if "broken" not in str(e.path)]
+    )
+    direct = detectors(videos, [*PROMPTS, benchmark.prompts[0].text])
+    assert torch.allclose(features.tensors["fvd"], direct["fvd"], atol=1e-4)
+    assert any("5 videos for 6 features" in note for note in results["notes"])
+    assert any("broken.gif" in note for note in results["notes"])
+
+
+def test_a_single_video_is_refused(folder, benchmark, detectors, tmp_path):
+    for index in (1, 2, 3):
+        for path in folder.glob(f"v{index}.*"):
+            path.unlink()
+    with pytest.raises(PosError, match="at least 2 videos, and there is 1"):
+        run.evaluate(folder, None, benchmark, detectors, tmp_path / "out", device="cpu", cache=tmp_path)
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_an_absent_device_is_named():
+    with pytest.raises(PosError, match="no device 'tpu9'"):
+        run.find_device("tpu9")
+    assert run.find_device("auto").type in ("cpu", "cuda")
+
+
+@pytest.mark.slow
+def test_the_shipped_reference_belongs_to_the_shipped_weights(tmp_path):
+    """Recomputed from the 2,048 clips."""
+    from pos.metrics.features import shapes_detectors
+    from pos.metrics.frechet import frechet_distance
+
+    benchmark = ShapesBenchmark()
+    if not asset(benchmark.reference_asset).is_file():
+        pytest.skip("the trained assets and reference statistics are not in this checkout")
+    shipped = Reference.load(asset(benchmark.reference_asset))
+    computed = run.make_reference(benchmark, shapes_detectors(), tmp_path / "r.safetensors", device="cpu")
+    assert (shipped.detectors, shipped.source) == (computed.detectors, computed.source)
+    for name in ("fid", "clip", "fvd"):
+        here, there = getattr(computed, name), getattr(shipped, name)
+        assert here.count == there.count
+        assert frechet_distance(here, there) < 1e-5 * float(there.covariance.trace())
