@@ -80,7 +80,7 @@ class Guard:
     """
 
     max_words: int = 20
-    min_similarity: float = 0.35
+    min_similarity: float = 0.25
     retries: int = 2
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -49,6 +51,7 @@ def language_model(width: int, layers: int, heads: int, feed_forward: int) -> Ll
         num_attention_heads=heads,
         max_position_embeddings=_CONTEXT,
         tie_word_embeddings=True,
+        architectures=["LlamaForCausalLM"],
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -135,13 +138,14 @@ def export_language_model(network: LlamaForCausalLM, folder: Path) -> None:
         PosError: a weight is not finite in half precision, or the folder cannot be written.
     """
     state = {name: tensor.detach().half().cpu() for name, tensor in network.state_dict().items()}
+    del state["lm_head.weight"]  # tied to the embeddings
     bad = [name for name, tensor in state.items() if not tensor.isfinite().all()]
     if bad:
         raise PosError(f"The weight '{bad[0]}' is not finite in half precision: nothing was written.")
-    stored = LlamaForCausalLM(network.config).half()
-    stored.load_state_dict(state)
     with tempfile.TemporaryDirectory() as temporary:
-        stored.save_pretrained(temporary)
+        save_file(state, Path(temporary) / "model.safetensors", metadata={"format": "pt"})
+        network.config.save_pretrained(temporary)
+        network.generation_config.save_pretrained(temporary)
         causal_tokenizer().save_pretrained(temporary)
         for path in sorted(Path(temporary).iterdir()):
             write_atomic(folder / path.name, path.read_bytes())
@@ -224,6 +228,7 @@ class RewriteStream(Dataset):
     ) -> None:
         self.template, self.batch_size, self.seed = template, batch_size, seed
         self.references, self.max_words = references, max_words
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader workers are the parallelism
         self.tokenizer = causal_tokenizer()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+from hydra.utils import instantiate
+
+from pos.spr.rewriting import Rewriter
+from pos.training.rewriter import export_language_model, language_model
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def configure(*overrides: str):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("generate", overrides=[*overrides])
+
+
+def test_the_shapes_rewriter_is_built_from_its_configuration(tmp_path):
+    export_language_model(language_model(width=32, layers=1, heads=2, feed_forward=32), tmp_path / "model")
+    config = configure(f"cache={tmp_path}", f"rewriter.engine.model={tmp_path / 'model'}", "rewriter.k=3")
+    rewriter = instantiate(config.rewriter)
+    assert isinstance(rewriter, Rewriter)
+    assert (rewriter.k, rewriter.guard.max_words, rewriter.engine.temperatures) == (3, 20, (0.0, 0.7))
+    instruction = rewriter.template.render(["a blue disc", "a star"], "a red ring", 20)
+    for part in ("- a blue disc\n- a star\n", "Sentence: a red ring\n", "at most 20 words"):
+        assert part in instruction
+
+
+def test_no_rewriter_is_null():
+    assert configure("rewriter=none").rewriter is None
+
+
+@pytest.mark.parametrize("key", ["rewriter.guard.min_similarty=0.3", "rewriter.engine.temprature=1"])
+def test_a_misspelt_key_is_refused(key):
+    with pytest.raises(ConfigCompositionException, match=key.split("=")[0]):
+        configure(key)
