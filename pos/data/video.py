@@ -91,9 +91,9 @@ def fit(video: Tensor, height: int, width: int) -> Tensor:
     scale = max(height / h, width / w)
     covering = (max(height, round(h * scale)), max(width, round(w * scale)))
     if covering != (h, w):
-        flat = video.reshape(-1, *video.shape[-3:])
+        flat = video.reshape(-1, *video.shape[-3:]).float()  # the uint8 kernel of torch fails at some sizes
         flat = functional.interpolate(flat, covering, mode="bicubic", align_corners=False, antialias=True)
-        video = flat.reshape(*video.shape[:-2], *covering)
+        video = flat.round().clamp(0, 255).to(torch.uint8).reshape(*video.shape[:-2], *covering)
     top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
     return video[..., top : top + height, left : left + width].clone()
 

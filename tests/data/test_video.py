@@ -61,10 +61,10 @@ class TestFit:
         assert (fit(video, 12, 8).int() - 200).abs().max() <= 1
 
     def test_antialiased(self):
-        checkers = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-        checkers[..., ::2, ::2] = checkers[..., 1::2, 1::2] = 254
-        inside = fit(checkers, 8, 8)[..., 1:-1, 1:-1].int()
-        assert (inside - 127).abs().max() <= 2
+        lines = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+        lines[..., ::8] = 248  # samples between them would see nothing
+        inside = fit(lines, 8, 8)[..., 1:-1, 1:-1].int()
+        assert (inside - 31).abs().max() <= 3
 
 
 @pytest.mark.parametrize(
