@@ -1,14 +1,15 @@
-"""Train a network, for instance: python experiments/train.py +experiment=shapes/judge"""
+"""Train a network: see --help."""
 
-import hydra
 from omegaconf import DictConfig
 
+from pos.cli import command
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
-def main(config: DictConfig) -> None:
+
+@command("train")
+def main(cfg: DictConfig) -> None:
     from pos.training.runner import refresh, train
 
-    (refresh if config.refresh else train)(config)
+    (refresh if cfg.refresh else train)(cfg)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pos.cli import overrides
-from pos.cli.explain import explain
+from pos.cli.explain import check_added, explain
 from pos.cli.help import help_text
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def _run(task: Task, config_name: str, arguments: Sequence[str]) -> int:
     debug = "1" in (os.environ.get("POS_DEBUG"), os.environ.get(_FULL_ERROR))
     _set_up_logging()
     try:
+        check_added(conf, config_name, arguments)
         with logging_redirect_tqdm():
             _run_hydra(task, conf, config_name, overrides.prepare(arguments, _QUIET))
     except KeyboardInterrupt:

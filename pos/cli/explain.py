@@ -30,6 +30,20 @@ def explain(error: BaseException, conf: Path, config_name: str, arguments: Seque
     return _of_machine(error)
 
 
+def check_added(conf: Path, config_name: str, arguments: Sequence[str]) -> None:
+    """Hydra adds whatever ``+key=value`` names, and nothing would ever read a misspelt one.
+
+    Raises:
+        PosError: a key added at the top is neither a group nor a key of the configuration.
+    """
+    for argument in arguments:
+        added = re.match(r"\++(\w+)(?:@[\w.]+)?=", argument)
+        if added is None or (conf / added[1]).is_dir():
+            continue
+        if added[1] not in _known_keys(added[1], conf, config_name, arguments):
+            raise PosError(_unknown_key(added[1], conf, config_name, arguments))
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -56,7 +70,7 @@ def _of_hydra(error: BaseException, conf: Path, config_name: str, arguments: Seq
             'and quote the value for the shell (key="some words").'
         )
     if isinstance(error, MissingConfigException):
-        return _unknown_option(error.missing_cfg_file, error.options, conf) or text
+        return _unknown_option(error.missing_cfg_file, conf) or text
     if isinstance(error, InstantiationException):
         return _of_constructor(error)
     if isinstance(error, MissingMandatoryValue):
@@ -73,16 +87,14 @@ def _of_hydra(error: BaseException, conf: Path, config_name: str, arguments: Seq
     return None
 
 
-def _unknown_option(missing: str | None, options: Sequence[str] | None, conf: Path) -> str | None:
-    if missing is None:
+def _unknown_option(missing: str | None, conf: Path) -> str | None:
+    group, _, option = (missing or "").removesuffix(".yaml").rpartition("/")
+    options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+    if not group or option in options:
         return None
-    group, _, option = missing.removesuffix(".yaml").rpartition("/")
     if not options:
-        if not group or (conf / f"{group}.yaml").is_file():
-            return None
         return f"There is no configuration '{missing}'.{_close(group, _groups(conf))}"
-    close = _close(option, options)
-    return f"There is no {group} '{option}': choose one of {', '.join(sorted(options))}.{close}"
+    return f"There is no {group} '{option}': choose one of {', '.join(options)}.{_close(option, options)}"
 
 
 def _unknown_key(key: str, conf: Path, config_name: str, arguments: Sequence[str]) -> str:

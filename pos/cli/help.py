@@ -26,7 +26,7 @@ def help_text(conf: Path, config_name: str) -> str:
     parts = [heading(lines), "Keys (key=value):"]
     parts += [_entry(f"{name}={default}".ljust(width), comment) for name, default, comment in keys]
     for group, chosen in _groups(lines, conf):
-        parts += ["", f"{group}={chosen}, or one of:", *_options(conf / group)]
+        parts += ["", f"{group}={chosen}, one of:", *_options(conf / group.removeprefix("+"))]
     return "\n".join([*parts, "", _CLOSING])
 
 
@@ -54,7 +54,10 @@ def _keys(lines: list[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _groups(lines: list[str], conf: Path) -> Iterator[tuple[str, str]]:
-    """(group, default choice) of the defaults list."""
+    """(group, default choice) of the defaults list, after those that the examples add (``+group=choice``)."""
+    for group in dict.fromkeys(re.findall(r"\+(\w+)=", heading(lines))):
+        if (conf / group).is_dir():
+            yield f"+{group}", "..."
     for line in lines:
         match = re.fullmatch(r"\s+- (?:optional )?([\w/]+)(?:@\w+)?: *([\w/-]+).*", line)
         if match and (conf / match[1]).is_dir():

@@ -49,7 +49,7 @@ def train(config: DictConfig) -> dict[str, float]:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     task, data = _build(config)
     weights = Path(config.export or asset(f"shapes/{config.name}.safetensors"))
-    folder = Path(config.output) / f"{config.name}-{run_key(config)}"
+    folder = Path(config.out) / f"{config.name}-{run_key(config)}"
     with lock_folder(folder) if rank_zero_only.rank == 0 else contextlib.nullcontext():
         return _fit(config, task, data, folder, weights)
 

@@ -14,7 +14,7 @@ def test_help_shows_purpose_examples_keys_defaults_and_choices(run):
     for line in [
         "  prompt=null         any text",
         "  nested.path=null    a path within",
-        "method=plain, or one of:",
+        "method=plain, one of:",
         "  other  Something else is done.",
         "  plain  Nothing is done.",
         "  -m key=a,b,c ",
