@@ -184,6 +184,10 @@ def empty_embedding(recording: Recording) -> Tensor:
     """The unconditional embedding is in the pipeline recording beside: of the same name or UNet."""
     twin = recording.name.replace("inversion", "pipeline")
     beside = [Recording(path) for path in sorted(recording.path.parent.glob("*.json"))]
-    unet = recording.info["unet_config"]
-    same = [found for found in beside if "pipeline" in found.info and found.info["unet_config"] == unet]
+    made = {key: recording.info[key] for key in ("classes", "unet_config")}
+    same = [
+        found
+        for found in beside
+        if "pipeline" in found.info and all(found.info.get(key) == value for key, value in made.items())
+    ]
     return max(same, key=lambda found: found.name == twin).tensors["negative_prompt_embeds"][:1]
