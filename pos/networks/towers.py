@@ -30,8 +30,7 @@ class FrameTower(nn.Module):
         super().__init__()
         self.fold = nn.PixelUnshuffle(2)
         channels = [12, *widths[:2]]
-        strides = [1, 2, 2]
-        self.stages = nn.Sequential(*map(_Stage, channels, widths, strides))
+        self.stages = nn.Sequential(*map(_Stage, channels, widths, [1, 2, 2], [False, True, True]))
         self.thin = nn.Conv2d(widths[-1], grid, 1)
         self.project = nn.Linear(widths[-1] + grid * (size // _STRIDE) ** 2, dim)
 
@@ -44,13 +43,16 @@ class FrameTower(nn.Module):
 
 
 class _Stage(nn.Module):
-    def __init__(self, channels: int, width: int, stride: int) -> None:
+    """A convolution and a residual one.
+
+    The first convolution on pixels is not normalised: a norm over a frame would take its brightness away,
+    which is all that tells a grey background from a black one.
+    """
+
+    def __init__(self, channels: int, width: int, stride: int, normalise: bool) -> None:
         super().__init__()
-        self.enter = nn.Sequential(
-            nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
-            nn.GroupNorm(_GROUPS, width),
-            nn.SiLU(),
-        )
+        norm = nn.GroupNorm(_GROUPS, width) if normalise else nn.Identity()
+        self.enter = nn.Sequential(nn.Conv2d(channels, width, 3, stride, padding=1), norm, nn.SiLU())
         self.refine = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(_GROUPS, width), nn.SiLU()
         )
