@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 
 from pos.errors import PosError
 from pos.networks.autoencoder import to_pixels, to_unit_range
@@ -22,7 +22,8 @@ class FrameCodec:
     def __init__(
         self, vae: AutoencoderKL, device: torch.device, dtype: torch.dtype, frames_at_once: int = 256
     ) -> None:
-        vae = vae.to(device, dtype, memory_format=torch.channels_last)
+        # Past diffusers' own ``to``, which warns of every cast even where no layer has to stay in float32.
+        nn.Module.to(vae, device, dtype, memory_format=torch.channels_last)
         self.vae = vae.eval().requires_grad_(False)
         self.device, self.dtype, self.frames_at_once = device, dtype, frames_at_once
         self.scale: float = vae.config.scaling_factor

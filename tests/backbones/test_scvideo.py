@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,50 +16,29 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from pos.backbones.base import Conditioning
 from pos.backbones.scvideo import SCVideo, load_shapes, load_stable_diffusion
 from pos.errors import PosError
-from pos.networks.autoencoder import build_autoencoder, save_autoencoder
-from pos.networks.inflated_unet import InflatedUNet, save_unet, unet2d_config
-from pos.networks.shapes_clip import ShapesCLIP, save_clip
+from pos.networks.inflated_unet import InflatedUNet, unet2d_config
 
 VAE = {
     "in_channels": 3, "out_channels": 3, "block_out_channels": [8, 8, 16], "layers_per_block": 1,
     "latent_channels": 4, "norm_num_groups": 4, "scaling_factor": 0.7,
 }  # fmt: skip
-
-
-def write_shapes(folder: Path, seed: int = 0) -> dict[str, str]:
-    """Tiny networks of the Shapes kind on disk; the arguments of ``load_shapes`` that read them."""
-    torch.manual_seed(seed)
-    unet = InflatedUNet(4, (8, 16), (True, False), 1, (2, 2), 12, groups=4, feed_forward=2)
-    with torch.no_grad():
-        for parameter in unet.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    save_unet(unet, folder / "unet.safetensors")
-    save_autoencoder(build_autoencoder(VAE), folder / "autoencoder.safetensors")
-    text = {
-        "vocab_size": 2000, "hidden_size": 12, "intermediate_size": 16, "num_hidden_layers": 1,
-        "num_attention_heads": 2, "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2,
-        "pad_token_id": 0,
-    }  # fmt: skip
-    clip = ShapesCLIP(text, {"widths": [8, 8, 8], "dim": 8, "grid": 4}, 8, temporal=False)
-    save_clip(clip, folder / "clip.safetensors")
-    names = ("unet", "autoencoder", "clip")
-    return {name: str(folder / f"{name}.safetensors") for name in names} | {"device": "cpu"}
+Write = Callable[..., dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> SCVideo:
-    return load_shapes(**write_shapes(tmp_path_factory.mktemp("shapes")))
+def shapes(tmp_path_factory: pytest.TempPathFactory, write_tiny_shapes: Write) -> SCVideo:
+    return load_shapes(**write_tiny_shapes(tmp_path_factory.mktemp("shapes")), device="cpu")
 
 
 @pytest.fixture
 def videos() -> torch.Tensor:
     rng = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (2, 3, 3, 16, 24), dtype=torch.uint8, generator=rng)
+    return torch.randint(0, 256, (2, 3, 3, 16, 32), dtype=torch.uint8, generator=rng)
 
 
 def test_encode_is_the_scaled_posterior_mean_of_every_frame(shapes: SCVideo, videos: torch.Tensor) -> None:
     latents = shapes.encode(videos)
-    assert latents.shape == (2, *shapes.latent_shape(3, 16, 24)) == (2, 4, 3, 4, 6)
+    assert latents.shape == (2, *shapes.latent_shape(3, 16, 32)) == (2, 4, 3, 2, 4)
     frame = videos[1, 2].float() / 127.5 - 1
     with torch.no_grad():
         mean = shapes.codec.vae.encode(frame[None]).latent_dist.mean[0]
@@ -132,8 +112,10 @@ def test_sizes_that_do_not_fit(shapes: SCVideo, size: tuple[int, int, int], mess
             shapes.encode(torch.zeros(1, size[0], 3, *size[1:], dtype=torch.uint8))
 
 
-def test_half_precision_keeps_the_samplers_dtype(tmp_path: Path, videos: torch.Tensor) -> None:
-    backbone = load_shapes(**write_shapes(tmp_path), precision="bf16")
+def test_half_precision_keeps_the_samplers_dtype(
+    tmp_path: Path, videos: torch.Tensor, write_tiny_shapes: Write
+) -> None:
+    backbone = load_shapes(**write_tiny_shapes(tmp_path), device="cpu", precision="bf16")
     latents = backbone.encode(videos)
     assert latents.dtype == torch.float32
     raw = backbone.predict(latents, backbone.levels(10)[5], backbone.encode_text(["x", "y"]))
@@ -141,24 +123,26 @@ def test_half_precision_keeps_the_samplers_dtype(tmp_path: Path, videos: torch.T
     assert backbone.decode(latents).dtype == torch.uint8
 
 
-def test_the_fingerprint_is_of_the_weights(tmp_path: Path) -> None:
-    files = write_shapes(tmp_path)
+def test_the_fingerprint_is_of_the_weights(tmp_path: Path, write_tiny_shapes: Write) -> None:
+    files = write_tiny_shapes(tmp_path)
     first, again = load_shapes(**files), load_shapes(**files)
     assert first.fingerprint == again.fingerprint
     (tmp_path / "other").mkdir()
-    other = write_shapes(tmp_path / "other", seed=1)
+    other = write_tiny_shapes(tmp_path / "other", seed=1)
     for part in ("unet", "autoencoder", "clip"):
         assert load_shapes(**{**files, part: other[part]}).fingerprint != first.fingerprint
 
 
 @pytest.mark.parametrize("choice", [{"device": "abacus"}, {"precision": "fp64"}])
-def test_unknown_device_or_precision(tmp_path: Path, choice: dict[str, str]) -> None:
+def test_unknown_device_or_precision(
+    tmp_path: Path, choice: dict[str, str], write_tiny_shapes: Write
+) -> None:
     with pytest.raises(PosError, match=next(iter(choice.values()))):
-        load_shapes(**{**write_shapes(tmp_path), **choice})
+        load_shapes(**write_tiny_shapes(tmp_path), **choice)
 
 
-def test_absent_weights_are_named(tmp_path: Path) -> None:
-    files = write_shapes(tmp_path)
+def test_absent_weights_are_named(tmp_path: Path, write_tiny_shapes: Write) -> None:
+    files = write_tiny_shapes(tmp_path)
     with pytest.raises(PosError, match=r"nothing\.safetensors"):
         load_shapes(**{**files, "unet": "shapes/nothing.safetensors"})
     with pytest.raises(PosError, match="not one of InflatedUNet"):
