@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
+from pos.data.decoding import TENSOR_NAME
 from pos.data.video import read_video
 from pos.errors import PosError
 from pos.storage import content_hash, read_jsonl
@@ -59,11 +61,24 @@ def list_videos(folder: Path) -> list[Path]:
         raise PosError(f"The folder of videos {folder} does not exist.")
     chosen: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=_preference):
-        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in _SUFFIXES):
+        if _may_be_video(path):
             chosen.setdefault(path.stem, path)
     if not chosen:
         raise PosError(f"{folder} holds no video: neither {', '.join(_SUFFIXES)} nor folders of frames.")
     return [chosen[stem] for stem in sorted(chosen)]
+
+
+def _may_be_video(path: Path) -> bool:
+    """By its name; a .safetensors that can be read must hold a video too (features stand beside ours)."""
+    if path.name.startswith(".") or not (path.is_dir() or path.suffix.lower() in _SUFFIXES):
+        return False
+    if path.suffix != ".safetensors":
+        return True
+    try:
+        with safe_open(path, framework="pt") as stream:
+            return TENSOR_NAME in stream.keys()  # noqa: SIM118 (safe_open is no mapping)
+    except (SafetensorError, OSError):
+        return True  # a damaged one is told when it is read
 
 
 def _preference(path: Path) -> tuple[int, str]:

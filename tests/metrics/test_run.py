@@ -62,6 +62,7 @@ def test_videos_of_any_kind_are_listed(folder):
     frames.mkdir()
     (folder / "notes.txt").write_text("no video")
     (folder / ".hidden.gif").write_bytes(b"")
+    FeatureSet([], {"fvd": torch.zeros(1)}, {}).save(folder / "features.safetensors")
     names = ["v0.safetensors", "v1.gif", "v2.gif", "v3.safetensors"]
     assert [path.name for path in list_videos(folder)] == names
     (folder / "v3.safetensors").unlink()
