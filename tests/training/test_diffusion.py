@@ -119,7 +119,8 @@ def test_bad_settings(files: dict[str, str], settings: dict[str, float]) -> None
 
 def run(folder: Path, files: dict[str, str], experiment: str, *overrides: str) -> dict[str, float]:
     common = [
-        f"+experiment=shapes/{experiment}", "trainer=cpu", "max_minutes=null", "max_steps=3", "workers=0", "ema.every=1",
+        f"+experiment=shapes/{experiment}", "trainer=cpu", "max_minutes=null", "max_steps=3", "workers=0",
+        "ema.every=1",
         "data.clips=4", "data.validation=2", "data.batch_size=2", "trainer.val_check_interval=2",
         "task.compiled=false", "task.optimization.warmup=1", f"data.cache={folder}/cache",
         f"task.clip={files['clip']}", f"out={folder}/runs", f"export={folder}/{experiment}.safetensors",
