@@ -62,7 +62,7 @@ class SentenceEncoder:
         if re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", self.name):
             return content_hash("hub", _hub_id(self.name))
         raise PosError(
-            f"The sentence encoder {self.name!r} is no folder, package or hub name: set encoder.name."
+            f"The sentence encoder {self.name!r} is no folder, package or hub name: set retriever.encoder.name."
         )
 
     def embed(self, texts: Sequence[str]) -> Tensor:
@@ -126,7 +126,7 @@ class SentenceEncoder:
         except (OSError, ValueError) as error:
             raise PosError(
                 f"The sentence encoder {self.name!r} is not on this machine: get it with "
-                f"'hf download {repository}', or set encoder.name to a folder that holds it."
+                f"'hf download {repository}', or set retriever.encoder.name to a folder that holds it."
             ) from error
 
 

@@ -220,7 +220,7 @@ class TestAbsentModels:
     @pytest.mark.parametrize("prefix", ["", "sentence-transformers/"])
     def test_hub_model_says_how_to_get_it(self, tmp_path, prefix):
         encoder = SentenceEncoder(f"{prefix}no-such-model", tmp_path)
-        message = r"no-such-model' .*'hf download sentence-transformers/no-such-model', or set encoder\.name"
+        message = r"no-such-model' .*'hf download sentence-transformers/no-such-model', or set retriever\.encoder\.name"
         with pytest.raises(PosError, match=message):
             encoder.encode(["a ring"])
 
@@ -231,7 +231,7 @@ class TestAbsentModels:
 
     @pytest.mark.parametrize("name", ["/no/such/folder", "./folder", "~/model", "a/b/c", ""])
     def test_absent_folder(self, tmp_path, name):
-        with pytest.raises(PosError, match=r"set encoder\.name"):
+        with pytest.raises(PosError, match=r"set retriever\.encoder\.name"):
             SentenceEncoder(name, tmp_path)
 
     def test_folder_without_weights(self, tmp_path):
