@@ -62,7 +62,7 @@ class SentenceEncoder:
         if re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", self.name):
             return content_hash("hub", _hub_id(self.name))
         raise PosError(
-            f"The sentence encoder {self.name!r} is no folder, package or hub name: set retriever.encoder.name."
+            f"Encoder {self.name!r} names no folder, package or hub model: set retriever.encoder.name."
         )
 
     def embed(self, texts: Sequence[str]) -> Tensor:

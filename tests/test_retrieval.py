@@ -220,7 +220,8 @@ class TestAbsentModels:
     @pytest.mark.parametrize("prefix", ["", "sentence-transformers/"])
     def test_hub_model_says_how_to_get_it(self, tmp_path, prefix):
         encoder = SentenceEncoder(f"{prefix}no-such-model", tmp_path)
-        message = r"no-such-model' .*'hf download sentence-transformers/no-such-model', or set retriever\.encoder\.name"
+        command = "'hf download sentence-transformers/no-such-model'"
+        message = rf"no-such-model' .*{command}, or set retriever\.encoder\.name"
         with pytest.raises(PosError, match=message):
             encoder.encode(["a ring"])
 
