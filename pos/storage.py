@@ -1,4 +1,4 @@
-"""Content-addressed caches, atomic files and folder locks: a killed run loses nothing and resumes where it stopped."""
+"""Caches by content, atomic files and folder locks: a killed run loses nothing and goes on from there."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
 
 from pos.errors import PosError
 
@@ -58,7 +60,7 @@ def _as_bytes(part: Any) -> bytes:
 
 
 def write_atomic(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
-    """Write a file under a temporary name and rename it, so that a reader sees the old file or the whole new one.
+    """Write a file under a temporary name and rename it: a reader sees the old file or the whole new one.
 
     Args:
         path: the file; its folder is made when absent.
@@ -80,8 +82,8 @@ def write_atomic(path: Path, content: bytes | str | Callable[[Path], None]) -> N
             temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as error:
-        raise PosError(f"Cannot write {path}: {error.strerror or error}.") from error
+    except (OSError, SafetensorError) as error:  # safetensors wraps the system's errors in its own
+        raise PosError(f"Cannot write {path}: {getattr(error, 'strerror', None) or error}.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -98,7 +100,6 @@ class TensorCache:
 
     def get(self, key: str) -> dict[str, torch.Tensor] | None:
         """The tensors stored under ``key``, or None. A file cut short by a full disk counts as absent."""
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         path = self.path(key)
@@ -117,7 +118,7 @@ class TensorCache:
 
 
 class RecordCache:
-    """Small JSON records by content key in one append-only file, ``root/<kind>.jsonl``: easy to read, carry and resume."""
+    """JSON records by content key in one append-only file, ``root/<kind>.jsonl``: easy to carry and resume."""
 
     def __init__(self, root: Path | str, kind: str) -> None:
         self.path = Path(root) / f"{kind}.jsonl"

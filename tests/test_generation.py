@@ -36,8 +36,9 @@ def configured(tmp_path: Path):
 
     def make(*overrides: str) -> DictConfig:
         folders = (f"out={tmp_path / 'out'}", f"cache={tmp_path / 'cache'}")
+        method = [] if any(word.startswith("method=") for word in overrides) else ["method=baseline"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("generate", prepare([*EXACT, *folders, *overrides]))
+            return compose("generate", prepare([*EXACT, *folders, *method, *overrides]))
 
     return make
 
