@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 class PosError(Exception):
-    """Bad input or an absent file. The message is one clear sentence that names the value and what is allowed.
+    """Bad input or an absent file. The message is one clear sentence: the value and what is allowed.
 
     The command line prints it without a traceback and exits with status 2.
     """
@@ -26,4 +26,6 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise PosError(f"The package '{error.name}' is needed here: install it with pip install 'pos-t2v[{extra}]'.") from error
+        raise PosError(
+            f"The package '{error.name}' is needed here: install it with pip install 'pos-t2v[{extra}]'."
+        ) from error

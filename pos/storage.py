@@ -118,7 +118,7 @@ class TensorCache:
 
 
 class RecordCache:
-    """JSON records by content key in one append-only file, ``root/<kind>.jsonl``: easy to carry and resume."""
+    """JSON records by content key in one append-only file, ``root/<kind>.jsonl``, easy to carry."""
 
     def __init__(self, root: Path | str, kind: str) -> None:
         self.path = Path(root) / f"{kind}.jsonl"

@@ -1,4 +1,4 @@
-"""The contract of a text-to-video backbone: the only face of a diffusion model that ona, spr and the pipeline see."""
+"""The contract of a text-to-video backbone: all that ona, spr and the pipeline see of a diffusion model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Defaults:
 class Conditioning:
     """What a prompt becomes: named tensors with the batch as first dimension, opaque outside their backbone.
 
-    Concatenable and indexable, so that guidance can batch two of them and hybrid semantics (Eq. 8) can swap them at a step.
+    Concatenable and indexable, so that guidance can batch two of them and hybrid semantics (Eq. 8) can swap
+    them at a step.
     """
 
     tensors: dict[str, Tensor]
@@ -52,19 +53,21 @@ class Conditioning:
 
     @staticmethod
     def concat(parts: Sequence[Conditioning]) -> Conditioning:
-        return Conditioning({name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors})
+        return Conditioning(
+            {name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
+        )
 
 
 class Backbone(ABC):
     """A frozen text-to-video diffusion model.
 
-    Latents are float (b, c, f, h, w); pixel videos are uint8 (b, f, c, height, width), RGB. Range, layout and latent scale
-    change hands only in ``encode`` and ``decode``.
+    Latents are float (b, c, f, h, w); pixel videos are uint8 (b, f, c, height, width), RGB. Range, layout and
+    latent scale change hands only in ``encode`` and ``decode``.
 
     Attributes:
         name: short name for provenance.
         defaults: frames, size, steps and guidance the model was trained for.
-        fingerprint: hash of the weights and of everything that changes the model's output; part of every cache key.
+        fingerprint: hash of the weights and of all that changes the model's output; part of every cache key.
         device, dtype: where and in which precision the networks run.
     """
 
@@ -80,7 +83,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def encode(self, videos: Tensor) -> Tensor:
-        """Pixel videos uint8 (b, f, c, height, width) to latents; the posterior mean, so that it is deterministic."""
+        """Pixel videos uint8 (b, f, c, height, width) to latents: the posterior mean, never a sample."""
 
     @abstractmethod
     def predict(self, latents: Tensor, level: Level, conditioning: Conditioning) -> Tensor:

@@ -32,7 +32,7 @@ _QUIET = (
     "hydra.output_subdir=null",
     "hydra/job_logging=none",
     "hydra/hydra_logging=none",
-    "hydra.sweep.dir=${out}",
+    "hydra.sweep.dir=${oc.select:out,outputs/sweep}",
     "hydra.sweep.subdir=${hydra.job.override_dirname}",
     f"hydra.job.config.override_dirname.exclude_keys=[{','.join(_UNNAMED)}]",
 )
@@ -92,8 +92,10 @@ def _run_hydra(task: Task, conf: Path, config_name: str, arguments: Sequence[str
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
         with _process(typed, full_error=False):  # processes that the job starts see what was typed
-            if _own_folder() is not None:
-                cfg.out = overrides.escape_interpolation(_own_folder())
+            folder = _own_folder()
+            if folder is not None:
+                if "out" in cfg:
+                    cfg.out = overrides.escape_interpolation(folder)
                 task(cfg)  # an error goes through Hydra, which says of which job it is
                 return
             try:
