@@ -28,22 +28,25 @@ from pos.storage import TensorCache, content_hash
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of the table: how it is called, which direction is better, and its value on every resample
-    (b,)."""
+    """A metric of a set of videos.
 
-    label: str
+    Attributes:
+        better: which direction is better.
+        centred: whether repeated videos bias it, so that its intervals are centred (``statistics.interval``).
+        samples: its values (b,) from the rows of a ``FeatureSet``, the reference and the weights (b, n).
+    """
+
     better: Literal["lower", "higher"]
+    centred: bool
     samples: Callable[[dict[str, Tensor], Reference, Tensor], Tensor]
 
 
 METRICS = {
-    "fid": Metric("FID", "lower", lambda rows, real, weights: fid(rows["fid"], real.fid, weights)),
-    "clip_fid": Metric(
-        "CLIP-FID", "lower", lambda rows, real, weights: clip_fid(rows["clip"], real.clip, weights)
-    ),
-    "clipsim": Metric("CLIPSIM", "higher", lambda rows, _, weights: clipsim(rows["clipsim"], weights)),
-    "fvd": Metric("FVD", "lower", lambda rows, real, weights: fvd(rows["fvd"], real.fvd, weights)),
-    "is": Metric("IS", "higher", lambda rows, _, weights: inception_score(rows["classes"], weights)),
+    "fid": Metric("lower", True, lambda rows, real, weights: fid(rows["fid"], real.fid, weights)),
+    "clip_fid": Metric("lower", True, lambda rows, real, weights: clip_fid(rows["clip"], real.clip, weights)),
+    "clipsim": Metric("higher", False, lambda rows, _, weights: clipsim(rows["clipsim"], weights)),
+    "fvd": Metric("lower", True, lambda rows, real, weights: fvd(rows["fvd"], real.fvd, weights)),
+    "is": Metric("higher", True, lambda rows, _, weights: inception_score(rows["classes"], weights)),
 }
 ACCURACY = ("accuracy", *(f"accuracy_{attribute}" for attribute in ATTRIBUTES))
 """Attribute accuracy over all named attributes, then of each; higher is better."""
@@ -68,7 +71,7 @@ class Score:
     @property
     def estimates(self) -> dict[str, Estimate]:
         """Value and 95% interval of every metric."""
-        return {name: interval(samples) for name, samples in self.samples.items()}
+        return {name: _interval(name, samples) for name, samples in self.samples.items()}
 
 
 @dataclass(frozen=True)
@@ -182,8 +185,12 @@ def caveats(features: FeatureSet, reference: Reference) -> list[str]:
     return told
 
 
+def _interval(name: str, samples: Tensor) -> Estimate:
+    return interval(samples, centred=name in METRICS and METRICS[name].centred)
+
+
 def _difference(name: str, samples: Tensor) -> Difference:
-    estimate = interval(samples)
+    estimate = _interval(name, samples)
     verdict = "undecided"
     if estimate.significant:
         lower_is_better = name in METRICS and METRICS[name].better == "lower"

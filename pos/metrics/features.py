@@ -23,6 +23,10 @@ from pos.networks.shapes_clip import ShapesCLIP, load_clip
 from pos.networks.tokenizer import load_tokenizer
 from pos.storage import asset, content_hash, write_atomic
 
+_CPU_BATCH = (
+    8  # activations small enough to be taken from the heap again, not mapped anew: two fifths less time
+)
+
 
 @dataclass(frozen=True)
 class FeatureSet:
@@ -137,20 +141,27 @@ class ShapesDetectors(nn.Module):
                 f"The detectors of Shapes take uint8 videos {expected} (frames, channels, height, width), "
                 f"not {videos.dtype} {tuple(videos.shape[1:])}."
             )
+        chunk = _CPU_BATCH if videos.device.type == "cpu" else len(videos)
+        parts = [
+            self._detect(videos[start : start + chunk], prompts[start : start + chunk])
+            for start in range(0, len(videos), chunk)
+        ]
+        return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+
+    def _detect(self, videos: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
         # CLIPSIM reads every frame and CLIP-FID some of them, before normalisation: both from one pass of the
         # tower.
         embeddings = self.clip.project(self.clip.tower(videos))
         judged = self.judge(videos)
-        features = {
+        return {
             "fid": self.fid.features(videos[:, list(FRAMES)]),
             "clip": embeddings[:, list(FRAMES)],
             "fvd": self.fvd.features(videos),
             "classes": self.inception(videos)["class"].softmax(-1),
             "clipsim": clip_similarity(embeddings, self._encode_text(prompts, videos.device)),
             "judged": torch.stack([judged[name].argmax(-1) for name in ATTRIBUTES], dim=1),
-            "named": named(prompts),
+            "named": named(prompts).to(videos.device),
         }
-        return {name: tensor.cpu() for name, tensor in features.items()}
 
     def _encode_text(self, prompts: Sequence[str], device: torch.device) -> Tensor:
         context = self.clip.text.config.max_position_embeddings

@@ -59,6 +59,7 @@ def test_the_values_are_those_of_the_set(reference):
     assert math.isnan(estimates["accuracy_texture"].value)
     for name, estimate in estimates.items():
         assert name == "accuracy_texture" or estimate.low < estimate.value < estimate.high
+        assert not name.startswith("accuracy") or not estimate.high > 1
 
 
 def test_differences_know_their_direction(reference):
