@@ -61,7 +61,7 @@ class VideoClassifier(FrameClassifier):
 
     Args:
         heads, widths, dim, grid, feature_dim: as ``FrameClassifier``.
-        layers: transformer layers over frames (``TemporalMixer``).
+        layers, neighbours: the mixer over frames (``TemporalMixer``).
     """
 
     def __init__(
@@ -72,10 +72,11 @@ class VideoClassifier(FrameClassifier):
         grid: int,
         layers: int,
         feature_dim: int = 64,
+        neighbours: bool = False,
     ) -> None:
         super().__init__(heads, widths, dim, grid, feature_dim)
-        self.config |= {"kind": "video", "layers": layers}
-        self.mixer = TemporalMixer(dim, layers)
+        self.config |= {"kind": "video", "layers": layers, "neighbours": neighbours}
+        self.mixer = TemporalMixer(dim, layers, neighbours=neighbours)
 
     def features(self, videos: Tensor) -> Tensor:
         """uint8 (b, f, 3, h, w) to the penultimate features of every video (b, feature_dim)."""

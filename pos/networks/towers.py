@@ -69,10 +69,13 @@ class TemporalMixer(nn.Module):
         dim: length of the vectors, a multiple of 32 (heads are 32 wide).
         layers: transformer layers.
         frames: the longest video in frames.
+        neighbours: a residual convolution over three frames comes first, so that every vector knows its
+            velocity: with the place it tells the sense of a rotation, which attention alone finds late.
     """
 
-    def __init__(self, dim: int, layers: int, frames: int = 16) -> None:
+    def __init__(self, dim: int, layers: int, frames: int = 16, neighbours: bool = False) -> None:
         super().__init__()
+        self.neighbours = nn.Conv1d(dim, dim, 3, padding=1) if neighbours else None
         self.positions = nn.Parameter(torch.randn(frames, dim) * 0.02)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
@@ -83,6 +86,8 @@ class TemporalMixer(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(b, f, dim) to (b, dim)."""
+        if self.neighbours is not None:
+            vectors = vectors + self.neighbours(vectors.transpose(1, 2)).transpose(1, 2)
         vectors = vectors + self.positions[: vectors.shape[1]]
         for layer in self.layers:
             vectors = layer(vectors)

@@ -11,6 +11,7 @@ from pos.networks.classifiers import (
     load_classifier,
     save_classifier,
 )
+from pos.networks.towers import TemporalMixer
 
 HEADS = {"shape": 6, "motion": 10}
 TOWER = {"widths": [8, 8, 8], "dim": 32, "grid": 4}
@@ -55,13 +56,26 @@ def test_a_place_in_the_frame_is_seen(video, videos):
     assert not torch.allclose(video.features(videos.roll(16, -1)), video.features(videos), atol=1e-3)
 
 
-def test_the_file_rebuilds_the_network(video, videos, tmp_path):
+@pytest.mark.parametrize("neighbours", [False, True])
+def test_the_file_rebuilds_the_network(neighbours, videos, tmp_path):
+    torch.manual_seed(0)
+    video = VideoClassifier(HEADS, **TOWER, layers=1, neighbours=neighbours).eval().requires_grad_(False)
     save_classifier(video, tmp_path / "v.safetensors")
     loaded = load_classifier(tmp_path / "v.safetensors")
     assert isinstance(loaded, VideoClassifier)
     assert torch.allclose(loaded.features(videos), video.features(videos), atol=1e-2)
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_the_neighbour_convolution_reads_three_frames():
+    torch.manual_seed(0)
+    mixer = TemporalMixer(32, layers=0, neighbours=True).requires_grad_(False)
+    vectors = torch.zeros(1, 9, 32)
+    vectors[0, 4] = 1
+    kernel = mixer.neighbours.weight.sum((1, 2)) + 9 * mixer.neighbours.bias  # the three taps, once each
+    expected = (vectors[0].sum(0) + kernel + mixer.positions[:9].sum(0)) / 9
+    assert torch.allclose(mixer(vectors)[0], expected, atol=1e-6)
 
 
 def test_wrong_configurations_are_refused():
