@@ -68,9 +68,9 @@ def interval(samples: Tensor, *, centred: bool = False) -> Estimate:
     Args:
         samples: NaN where a resample holds no prompt that counts.
         centred: take the percentiles about the value, not about the mean of the resamples. Resamples repeat
-        samples: (1 + resamples,), NaN where a resample holds no prompt that counts.
-            95% interval of a difference held the expected one in 57% of simulated comparisons (64 videos, 64
-            features, spreads 1 and 1.3), centred in 98%. Means have no such bias and take plain percentiles.
+            videos, which inflates a Frechet distance, and more so for the row of larger spread: uncentred,
+            the 95% interval of a difference held the expected one in 57% of simulated comparisons (64 videos,
+            64 features, spreads 1 and 1.3), centred in 98%. Means are free of it and take plain percentiles.
     """
     value, resampled = samples[0], samples[1:][samples[1:].isfinite()]
     if not value.isfinite() or not len(resampled):
