@@ -32,7 +32,7 @@ lock: setup ## pin again after a change in setup.cfg (keeps the pins that still 
 # The stamp is newer than the lock once everything is in: a second call costs nothing, a killed one goes on.
 $(VENV)/installed: requirements.lock setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --progress-bar on --requirement requirements.lock
-	$(RUN) -m pip install --quiet --no-deps --editable .
+	$(RUN) -m pip install -qq --no-deps --editable .
 	@touch $@
 
 $(VENV)/bin/python:
