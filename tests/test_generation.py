@@ -17,7 +17,7 @@ from pos.cli.overrides import prepare
 from pos.data.prompts import TextPrompt
 from pos.data.video import read_video
 from pos.errors import PosError
-from pos.generation import build_pipeline, make_requests, parse_seeds, run, slug
+from pos.generation import build_pipeline, load_pipeline, make_requests, parse_seeds, run, slug
 from pos.pipeline import Method, Pipeline
 from pos.storage import lock_folder
 from tests.closed_form import SPREAD, ColourBackbone
@@ -207,6 +207,14 @@ def test_seeds(text, seeds: list[int]):
 
 def test_repeated_seeds_count_once():
     assert parse_seeds("0..2,1,0") == [0, 1, 2]
+
+
+def test_the_python_form_is_the_same_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    pipeline = load_pipeline("method=baseline", "steps=30", "negative_prompt=a, b = c", *EXACT)
+    assert (pipeline.steps, pipeline.negative_prompt, pipeline.method) == (30, "a, b = c", Method())
+    (sample,) = pipeline.generate(make_requests(["a green, green hill"]))
+    assert sample.video.float().mean((0, 2, 3)).argmax() == 1
 
 
 def test_requests_are_every_prompt_with_every_seed_and_share_ids_across_seeds():
