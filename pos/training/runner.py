@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, Timer
@@ -128,8 +129,10 @@ def _trainer(config: DictConfig, **extra: object) -> pl.Trainer:
     steps = -1 if config.max_steps is None else config.max_steps
     try:
         return instantiate(config.trainer, max_steps=steps, max_epochs=-1, **extra)
-    except MisconfigurationException as error:
-        raise PosError(f"The trainer cannot be built on this machine: {error}") from error
+    except InstantiationException as error:
+        if isinstance(error.__cause__, MisconfigurationException):
+            raise PosError(f"This machine cannot train so ({error.__cause__}): try trainer=cpu.") from error
+        raise
 
 
 def _metrics(results: list[dict[str, float]]) -> dict[str, float]:

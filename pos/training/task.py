@@ -14,6 +14,8 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+_SPENT_EVERY = 20  # steps between looks at the clock of several processes: each look waits for all of them
+
 
 @dataclass(frozen=True)
 class Optimization:
@@ -51,6 +53,7 @@ class Task(pl.LightningModule):
         super().__init__()
         self.network = network
         self.optimization = optimization
+        self._spent: float | None = None
 
     def trained_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters that the optimiser changes."""
@@ -84,12 +87,15 @@ class Task(pl.LightningModule):
         first process counts for all, so that their weights stay the same.
         """
         trainer = self.trainer
+        if trainer.world_size > 1 and trainer.global_step % _SPENT_EVERY and self._spent is not None:
+            return self._spent
         fractions = [trainer.global_step / trainer.max_steps] if trainer.max_steps > 0 else []
         for timer in trainer.callbacks:
             if isinstance(timer, Timer) and timer.time_remaining() is not None:
                 elapsed = timer.time_elapsed()
                 fractions.append(elapsed / (elapsed + max(0.0, timer.time_remaining()) + 1e-9))
-        return trainer.strategy.broadcast(max(fractions))
+        self._spent = trainer.strategy.broadcast(max(fractions))
+        return self._spent
 
     def generator(self, seed: int) -> torch.Generator:
         """A generator on the module's device for this step, a function of seed, step and process."""

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pos.networks.autoencoder import to_unit_range
 from pos.networks.classifiers import VideoClassifier
 from pos.training.autoencoder import AutoencoderTask, Reconstruction
 from pos.training.task import Optimization
@@ -44,10 +45,24 @@ def test_psnr_and_scale_have_their_closed_forms(videos):
     for half in (slice(0, 1), slice(1, 4)):  # unequal batches count by their size
         tally.update(Shift(10), videos[half], attributes[half])
     frames = videos.double() / 127.5 - 1
-    assert tally.scaling_factor == pytest.approx(1 / frames.std(correction=0).item(), rel=1e-6)
+    assert tally.metrics()["latent std"] == pytest.approx(frames.std(correction=0).item(), rel=1e-6)
     assert tally.metrics()["PSNR (dB)"] == pytest.approx(
         20 * torch.log10(torch.tensor(25.5)).item(), rel=1e-5
     )
+
+
+def test_the_scaling_factor_gives_the_latents_their_deviation(videos):
+    settings = Optimization(learning_rate=1.0)
+    task = AutoencoderTask(TINY, settings, seed=0, judge="shapes/none.safetensors", latent_std=0.25)
+    task.log_dict = lambda *_: None
+    batch = {"videos": videos[:2, :2, :, :16, :16], "attributes": torch.zeros(2, 6, dtype=torch.int64)}
+    with torch.no_grad():
+        task.on_validation_epoch_start()
+        task.validation_step(batch, 0)
+        task.on_validation_epoch_end()
+        latents = task.network.encode(to_unit_range(batch["videos"].flatten(0, 1))).latent_dist.mean
+    scaled = task.network.config.scaling_factor * latents
+    assert scaled.std(correction=0).item() == pytest.approx(0.25, rel=1e-4)
 
 
 def test_attributes_are_compared_with_and_without(videos):

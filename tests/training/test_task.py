@@ -24,7 +24,7 @@ def task_with(max_steps: int, step: int, timer: Timer | None) -> Task:
     callbacks = [] if timer is None else [timer]
     strategy = SimpleNamespace(broadcast=lambda value: value)
     task._trainer = SimpleNamespace(
-        max_steps=max_steps, global_step=step, callbacks=callbacks, strategy=strategy
+        max_steps=max_steps, global_step=step, callbacks=callbacks, strategy=strategy, world_size=1
     )
     task._fabric = None
     return task
