@@ -111,18 +111,18 @@ def resampled_distances(features: Tensor, reference: FeatureStatistics, weights:
         scatter = second - count[:, None, None] * mean[:, :, None] * mean[:, None, :]
         own = scatter / (count - 1)[:, None, None]
         traces = covariance.trace() + own.diagonal(dim1=1, dim2=2).sum(1)
-        overlap = _trace_of_root(root.T @ own @ root, rank=len(rows) - 1)
+        overlap = _trace_of_root(root.T @ own @ root)
         distances.append((mean.square().sum(1) + traces - 2 * overlap).clamp(min=0))
     return torch.cat(distances)
 
 
-def _trace_of_root(matrices: Tensor, rank: int) -> Tensor:
-    """tr M^1/2 (b,) of symmetric matrices (b, r, r) of at most this rank.
+def _trace_of_root(matrices: Tensor) -> Tensor:
+    """tr M^1/2 (b,) of symmetric matrices (b, r, r) without negative eigenvalues.
 
-    Eigenvalues beyond the rank, or below the rounding of the largest, are noise whose root is not small.
+    Eigenvalues below the rounding of the largest are noise, of low rank most of all, whose root is not small.
     """
-    spectrum = torch.linalg.eigvalsh((matrices + matrices.mT) / 2)[:, -rank:]
-    floor = torch.finfo(spectrum.dtype).eps * spectrum[:, -1:]
+    spectrum = torch.linalg.eigvalsh((matrices + matrices.mT) / 2)
+    floor = torch.finfo(spectrum.dtype).eps * spectrum.shape[1] * spectrum[:, -1:]
     return torch.where(spectrum > floor, spectrum, 0).sqrt().sum(1)
 
 

@@ -96,6 +96,15 @@ def test_weights_are_repetitions():
     assert resampled_distances(features, reference, times).tolist() == pytest.approx(expected, rel=1e-9)
 
 
+def test_resampling_few_videos_in_many_features_is_exact():
+    reference = FeatureStatistics.of(normal(500, 64, seed=9) * 30)
+    features = normal(8, 64) * 30
+    expected = frechet_distance(FeatureStatistics.of(features), reference)
+    assert float(resampled_distances(features, reference, torch.ones(1, 8))[0]) == pytest.approx(
+        expected, rel=1e-10
+    )
+
+
 def test_small_sets_are_biased_as_known():
     """64 features, 2,048 references: identical Gaussians are 21.5 apart at 64 videos."""
     reference = FeatureStatistics.of(normal(2048, 64))
