@@ -14,7 +14,7 @@ class FrameCodec:
     """A frozen KL autoencoder applied to every frame of a video.
 
     Args:
-        vae: its ``scaling_factor`` gives the latents about unit variance.
+        vae: its ``scaling_factor`` gives the latents their scale.
         device, dtype: where and in which precision it runs; latents are float32 all the same.
         frames_at_once: frames worked on together; bounds the memory and changes no result.
     """

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from diffusers import AutoencoderKL
@@ -38,7 +39,7 @@ class SCVideo(Backbone):
 
     Args:
         unet: predicts the noise.
-        vae: KL autoencoder of single frames; its ``scaling_factor`` gives the latents unit variance.
+        vae: KL autoencoder of single frames; its ``scaling_factor`` gives the latents their scale.
         text_encoder: transformers' CLIP text model; its last hidden states are the cross-attention's context.
         tokenizer: its ``model_max_length`` is the length of every text.
         defaults: what the model was trained for.
@@ -46,6 +47,8 @@ class SCVideo(Backbone):
         name: for provenance.
         device: ``auto``, ``cpu``, ``cuda``, ...
         precision: ``fp32``, ``fp16`` or ``bf16``.
+        final_alpha: of the clean level: abar[0], as Stable Diffusion has it (``first``), or 1 (``one``), without the
+            last bit of noise, which latents of a small scale would show.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class SCVideo(Backbone):
         name: str = "scvideo",
         device: str | torch.device = "auto",
         precision: str = "fp32",
+        final_alpha: Literal["first", "one"] = "first",
     ) -> None:
+        self.final_alpha = final_alpha
         self.name, self.defaults, self.fingerprint = name, defaults, fingerprint
         self.device, self.dtype = resolve_device(device), resolve_precision(precision)
         self.unet, self.text_encoder = (
@@ -104,7 +109,7 @@ class SCVideo(Backbone):
         return noise.to(latents.dtype)
 
     def levels(self, steps: int) -> LevelTable:
-        return ddim_levels(steps)
+        return ddim_levels(steps, final_alpha=self.final_alpha)
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(c, f, h, w) of one video's latents.
@@ -165,6 +170,7 @@ def load_shapes(
         name="shapes",
         device=device,
         precision=precision,
+        final_alpha="one",
     )
     if compiled:
         backbone.unet.compile()

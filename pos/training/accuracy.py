@@ -60,6 +60,7 @@ class SampleAccuracy:
             fingerprint="in training",
             device=device,
             precision="fp32" if device.type == "cpu" else "bf16",
+            final_alpha="one",
         )
         judge = self.judge.to(device)
         wanted = torch.cat([clip.scene.attributes for clip in references(self.prompts)])

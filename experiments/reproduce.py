@@ -1,0 +1,16 @@
+"""A table of the paper on a benchmark: see --help."""
+
+from omegaconf import DictConfig
+
+from pos.cli import command
+
+
+@command("reproduce")
+def main(cfg: DictConfig) -> None:
+    from pos.reproduction import reproduce
+
+    reproduce(cfg)
+
+
+if __name__ == "__main__":
+    main()

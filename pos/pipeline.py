@@ -1,0 +1,343 @@
+"""Prompt to video: the one place that wires ONA, SPR and a backbone together."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pos import __version__
+from pos.backbones.base import Backbone
+from pos.diffusion.ddim import Guided, sample
+from pos.diffusion.ddim import Method as InversionMethod
+from pos.diffusion.noise import base_noise, sample_generators
+from pos.errors import PosError
+from pos.ona.inversion import Inverter
+from pos.ona.mixture import mix, noise_statistics
+from pos.ona.npnet import NPNet
+from pos.retrieval import Neighbour, Retriever
+from pos.spr.hybrid import HybridSemantics, rewritten_steps
+from pos.spr.rewriting import Rewrite, Rewriter
+from pos.storage import TensorCache, content_hash
+
+PACKAGES = ("torch", "diffusers", "transformers")
+"""Whose versions stand in the provenance."""
+
+PLANNED_VIDEOS = 1024
+"""Videos prepared at a time: their guided noises are held in memory until they are used."""
+
+INVERSION_BATCH = 16
+"""Videos inverted at a time where no guidance doubles the batch."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the paper's tables: what is done to the noise and to the text.
+
+    Args:
+        noise: where the guided noise comes from: ``none`` (plain model), ``inversion`` (ONA), ``npnet`` (POS*).
+        rewrite: whether the prompt is rewritten (SPR).
+        eta: weight of the guided noise in Eq. 4, 0 to inf; counts only where ``noise`` is not ``none``.
+        gamma: fraction of the denoising steps under the rewritten prompt (Eq. 8), 0 to 1; counts only with
+            ``rewrite``.
+        inversion: which form of Eq. 2: ``next``, ``printed`` or ``fixed_point``.
+        variance_preserving: scale every guided noise to unit standard deviation before it is mixed.
+        ddim_eta: 0 is deterministic. Above 0 the sampler draws noise at every step, which destroys what ONA
+            gives.
+
+    Raises:
+        PosError: a value outside its range.
+    """
+
+    noise: Literal["none", "inversion", "npnet"] = "none"
+    rewrite: bool = False
+    eta: float = 0.0
+    gamma: float = 0.0
+    inversion: InversionMethod = "next"
+    variance_preserving: bool = False
+    ddim_eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.noise not in ("none", "inversion", "npnet"):
+            raise PosError(f"method.noise={self.noise!r} is unknown: choose none, inversion or npnet.")
+        if not self.eta >= 0:
+            raise PosError(f"method.eta={self.eta} is not allowed: it weighs the guided noise, 0 to inf.")
+        if self.inversion not in ("next", "printed", "fixed_point"):
+            raise PosError(
+                f"method.inversion={self.inversion!r} is unknown: choose next, printed or fixed_point."
+            )
+        if not 0 <= self.ddim_eta <= 1:
+            raise PosError(f"method.ddim_eta={self.ddim_eta} is not allowed: choose 0 (deterministic) to 1.")
+        rewritten_steps(1, self.gamma)
+
+    @property
+    def inverts(self) -> bool:
+        """Whether the noise is guided by an inverted clip (ONA)."""
+        return self.noise == "inversion" and self.eta > 0
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the noise is guided by NPNet (POS*)."""
+        return self.noise == "npnet" and self.eta > 0
+
+    @property
+    def rewrites(self) -> bool:
+        return self.rewrite and self.gamma > 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One video to make. Equal ``id`` and ``seed`` get the same base noise under every method."""
+
+    prompt: str
+    seed: int
+    id: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A generated video, uint8 (f, c, height, width), and where it comes from (JSON-able)."""
+
+    request: Request
+    video: Tensor
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A request and what was prepared for it."""
+
+    request: Request
+    neighbours: list[Neighbour]
+    rewrite: Rewrite | None
+    guided_noise: Tensor | None
+    inversion: dict[str, Any] | None
+
+
+@dataclass
+class Pipeline:
+    """Makes videos of prompts with one backbone and one method.
+
+    Attributes:
+        backbone: the frozen text-to-video model.
+        method: what is done to noise and text.
+        retriever: pool and sentence encoder; needed by ONA and SPR.
+        rewriter: needed by SPR.
+        npnet: needed by POS*.
+        steps, guidance, frames, height, width: None takes the backbone's own.
+        negative_prompt: conditions the unconditional pass of the guidance.
+        batch_size: videos denoised at a time.
+        cache_dir: inversions are kept here.
+    Raises:
+        PosError: the method needs a part that is absent, or a value is outside its range.
+    """
+
+    backbone: Backbone
+    method: Method
+    retriever: Retriever | None = None
+    rewriter: Rewriter | None = None
+    npnet: NPNet | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    negative_prompt: str = ""
+    batch_size: int = 8
+    cache_dir: Path | str = "outputs/cache"
+
+    def __post_init__(self) -> None:
+        defaults = self.backbone.defaults
+        self.steps = defaults.steps if self.steps is None else self.steps
+        self.guidance = defaults.guidance if self.guidance is None else self.guidance
+        self.frames = defaults.frames if self.frames is None else self.frames
+        self.height = defaults.height if self.height is None else self.height
+        self.width = defaults.width if self.width is None else self.width
+        for name in ("steps", "frames", "height", "width", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise PosError(f"{name}={value} is not allowed: it must be a whole number of at least 1.")
+        if not isinstance(self.guidance, int | float) or not math.isfinite(self.guidance):
+            raise PosError(f"guidance={self.guidance} is not allowed: it must be a number, 1 for none.")
+        if self.retriever is None and self._retrieves:
+            raise PosError(
+                "The method retrieves from a pool, but there is none: choose pool=shapes or pool=folder."
+            )
+        if self.method.rewrites and self.rewriter is None:
+            raise PosError("The method rewrites prompts, but there is no rewriter: choose rewriter=shapes.")
+        if self.method.predicts and self.npnet is None:
+            raise PosError("The method predicts noise, but no NPNet is given: choose one with npnet=shapes.")
+
+    @property
+    def config_hash(self) -> str:
+        """Hash of everything but prompts and seeds that decides what a video looks like."""
+        parts: list[Any] = [
+            asdict(self.method),
+            self.steps,
+            self.guidance,
+            self.frames,
+            self.height,
+            self.width,
+        ]
+        parts += [self.negative_prompt, self.backbone.fingerprint, str(self.backbone.dtype)]
+        if self._retrieves:
+            parts += [self.retriever.pool.fingerprint, self.retriever.encoder.fingerprint]
+        if self.method.rewrites:
+            parts.append(self.rewriter.fingerprint)
+        if self.method.predicts:
+            parts.append(self.npnet.fingerprint)
+        return content_hash(*parts)
+
+    @property
+    def _retrieves(self) -> bool:
+        return self.method.inverts or self.method.rewrites
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Sample]:
+        """Make the videos in order. Retrieval, rewriting and inversion come first, each from its cache.
+
+        Raises:
+            PosError: an empty prompt; latents that became NaN; whatever the parts raise.
+        """
+        for request in requests:
+            if not request.prompt.strip():
+                raise PosError(f"The prompt {request.prompt!r} is empty: give it at least one word.")
+        with tqdm(
+            total=len(requests), desc="Generating", unit="video", disable=len(requests) < 2
+        ) as progress:
+            for start in range(0, len(requests), PLANNED_VIDEOS):
+                plans = self._plan(requests[start : start + PLANNED_VIDEOS])
+                for first in range(0, len(plans), self.batch_size):
+                    batch = plans[first : first + self.batch_size]
+                    yield from self._generate_batch(batch)
+                    progress.update(len(batch))
+
+    def _plan(self, requests: Sequence[Request]) -> list[_Plan]:
+        """What comes before denoising: neighbours (Eq. 3, 6), rewrites (Eq. 7), inverted noises (Eq. 2)."""
+        prompts = [request.prompt for request in requests]
+        neighbours: list[list[Neighbour]] = [[] for _ in prompts]
+        rewrites: list[Rewrite | None] = [None for _ in prompts]
+        noises: list[tuple[Tensor, dict[str, Any]] | None] = [None for _ in prompts]
+        if self._retrieves:
+            neighbours = self.retriever.nearest(prompts, self.rewriter.k if self.method.rewrites else 1)
+        if self.method.rewrites:
+            references = [[neighbour.caption for neighbour in found] for found in neighbours]
+            rewrites = self.rewriter.rewrite(prompts, references, self.retriever.encoder)
+        if self.method.inverts:
+            noises = self._invert([found[0] for found in neighbours])
+        return [
+            _Plan(request, found, rewrite, *(noise or (None, None)))
+            for request, found, rewrite, noise in zip(requests, neighbours, rewrites, noises, strict=True)
+        ]
+
+    def _invert(self, nearest: Sequence[Neighbour]) -> list[tuple[Tensor, dict[str, Any]]]:
+        """The guided noise of each request's nearest clip; a clip that requests share is inverted once."""
+        inverter = Inverter(
+            self.backbone,
+            TensorCache(self.cache_dir, "inversions"),
+            steps=self.steps,
+            method=self.method.inversion,
+            batch_size=max(self.batch_size, INVERSION_BATCH),
+        )
+        clips = sorted({neighbour.index for neighbour in nearest})
+        videos = [self.retriever.pool.video(clip, self.frames, self.height, self.width) for clip in clips]
+        inverted = inverter(
+            videos,
+            progress=lambda batches: tqdm(batches, desc="Inverting", unit="batch", disable=not batches),
+        )
+        found = {}
+        for clip, result in zip(clips, inverted, strict=True):
+            about = {
+                "evaluations": result.evaluations,
+                "residual": result.residual,
+                "seconds": result.seconds,
+            }
+            found[clip] = (result.noise, {**about, **noise_statistics(result.noise[None])})
+        return [found[neighbour.index] for neighbour in nearest]
+
+    def _generate_batch(self, plans: Sequence[_Plan]) -> Iterator[Sample]:
+        started = time.perf_counter()
+        requests = [plan.request for plan in plans]
+        ids, seeds = [request.id for request in requests], [request.seed for request in requests]
+        shape = self.backbone.latent_shape(self.frames, self.height, self.width)
+        eps = base_noise(shape, ids, seeds)
+        eps_start, predicted = self._mix(eps, plans)
+        table = self.backbone.levels(self.steps)
+        guided = Guided(
+            self.backbone.predict,
+            self._semantics(plans).at,
+            None
+            if self.guidance == 1
+            else self.backbone.encode_text([self.negative_prompt]).repeat(len(plans)),
+            self.guidance,
+        )
+        generators = sample_generators(ids, seeds, "ddim_eta") if self.method.ddim_eta > 0 else None
+        latents = sample(
+            guided,
+            eps_start.to(self.backbone.device),
+            table,
+            ddim_eta=self.method.ddim_eta,
+            generators=generators,
+        )
+        videos = self.backbone.decode(latents)
+        seconds = (time.perf_counter() - started) / len(plans)
+        evaluations = guided.evaluations + predicted
+        for plan, video, mixed in zip(plans, videos, eps_start, strict=True):
+            yield Sample(plan.request, video, self._provenance(plan, mixed, evaluations, seconds))
+
+    def _mix(self, eps: Tensor, plans: Sequence[_Plan]) -> tuple[Tensor, int]:
+        """eps_mix of Eq. 4, and the network evaluations that predicting the guided noise took."""
+        if self.method.inverts:
+            guided_noise, evaluations = torch.stack([plan.guided_noise for plan in plans]), 0
+        elif self.method.predicts:
+            requests = [plan.request for plan in plans]
+            prompts, ids, seeds = zip(
+                *[(request.prompt, request.id, request.seed) for request in requests], strict=True
+            )
+            guided_noise, evaluations = self.npnet.predict_noise(
+                prompts, ids, seeds, eps.shape[1:], self.steps
+            )
+        else:
+            return eps, 0
+        return mix(eps, guided_noise, self.method.eta, self.method.variance_preserving), evaluations
+
+    def _semantics(self, plans: Sequence[_Plan]) -> HybridSemantics:
+        """The conditioning of every step (Eq. 8); without a rewrite both halves are the original prompt."""
+        original = self.backbone.encode_text([plan.request.prompt for plan in plans])
+        if not self.method.rewrites:
+            return HybridSemantics(original, original, 0)
+        rewritten = self.backbone.encode_text([plan.rewrite.text for plan in plans])
+        return HybridSemantics(rewritten, original, rewritten_steps(self.steps, self.method.gamma))
+
+    def _provenance(self, plan: _Plan, eps_start: Tensor, evaluations: int, seconds: float) -> dict[str, Any]:
+        inversion = plan.inversion or {"evaluations": 0, "seconds": 0.0}
+        rewriting = plan.rewrite.seconds if plan.rewrite else 0.0
+        return {
+            "prompt": plan.request.prompt,
+            "rewritten_prompt": plan.rewrite.text if plan.rewrite else None,
+            "rewrite": asdict(plan.rewrite) if plan.rewrite else None,
+            "neighbours": [asdict(neighbour) for neighbour in plan.neighbours],
+            "id": plan.request.id,
+            "seed": plan.request.seed,
+            "method": {
+                **asdict(self.method),
+                "rewritten_steps": rewritten_steps(self.steps, self.method.gamma),
+            },
+            "backbone": self.backbone.name,
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "negative_prompt": self.negative_prompt,
+            "inversion": plan.inversion,
+            "start_noise": noise_statistics(eps_start[None]),
+            "evaluations": evaluations + inversion["evaluations"],
+            "seconds": {"sampling": seconds, "inversion": inversion["seconds"], "rewriting": rewriting},
+            "config": self.config_hash,
+            "versions": {"pos": __version__, **{name: version(name) for name in PACKAGES}},
+        }
