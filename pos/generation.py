@@ -154,22 +154,27 @@ def _is_made(request: Request, stem: str, out: Path, config_hash: str) -> bool:
     return True
 
 
-def store(sample: Sample, folder: Path, stem: str, *, fps: float) -> None:
+def store(sample: Sample, folder: Path, stem: str, *, fps: float | None = None) -> None:
     """Write a video, its preview and, last, its provenance: where that stands, the video is whole.
+
+    Args:
+        sample, folder, stem: what to write, and where: ``folder/stem.*``.
+        fps: of the preview; None writes none.
 
     Raises:
         PosError: the folder cannot be written.
     """
     write_lossless(folder / f"{stem}.safetensors", sample.video)
-    write_preview(folder / f"{stem}.gif", sample.video, fps)
-    provenance = json.dumps(_jsonable(sample.provenance), indent=1, ensure_ascii=False)
+    if fps is not None:
+        write_preview(folder / f"{stem}.gif", sample.video, fps)
+    provenance = json.dumps(jsonable(sample.provenance), indent=1, ensure_ascii=False)
     write_atomic(folder / f"{stem}.json", provenance + "\n")
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """JSON has no infinity and no NaN: they are written as the texts "inf" and "nan"."""
     if isinstance(value, dict):
-        return {key: _jsonable(entry) for key, entry in value.items()}
+        return {key: jsonable(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(entry) for entry in value]
+        return [jsonable(entry) for entry in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

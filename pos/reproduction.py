@@ -12,8 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from pos.generation import parse_seeds
+from pos.method import Method
 from pos.metrics.reference import Reference
-from pos.pipeline import Method, Pipeline
+from pos.pipeline import Pipeline
 from pos.reporting.figures import curve, sweep_points
 from pos.reporting.html import Curve, Panel, write_report
 from pos.reporting.tables import ATTRIBUTES, METRICS, Table

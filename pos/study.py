@@ -15,12 +15,14 @@ from torch import Tensor
 
 from pos.data.benchmarks import ShapesBenchmark
 from pos.data.shapes.consistency import changed_attributes
-from pos.data.video import read_video, write_lossless
+from pos.data.video import read_video
 from pos.errors import PosError
+from pos.generation import jsonable, store
+from pos.method import Method
 from pos.metrics.evaluation import compare, extract, record, score
 from pos.metrics.features import FeatureSet, ShapesDetectors
 from pos.metrics.reference import Reference
-from pos.pipeline import Method, Pipeline, Request, Sample
+from pos.pipeline import Pipeline, Request
 from pos.spr.rewriting import Rewrite, summarize
 from pos.storage import content_hash, lock_folder, write_atomic
 
@@ -124,7 +126,10 @@ class Study:
                 todo = [request for request in mine if not (folder / f"{_stem(request)}.json").exists()]
                 log.info("%s: %d videos, %d to make", row.label, len(mine), len(todo))
                 with ThreadPoolExecutor(WRITERS) as writers:
-                    stored = [writers.submit(_store, sample, folder) for sample in pipeline.generate(todo)]
+                    stored = [
+                        writers.submit(store, sample, folder, _stem(sample.request))
+                        for sample in pipeline.generate(todo)
+                    ]
                 for job in stored:
                     job.result()  # raises what the writing raised
 
@@ -150,7 +155,7 @@ class Study:
             baseline = baseline or scored
             results[key] = {
                 "label": row.label,
-                "method": _jsonable(asdict(row.method)),
+                "method": jsonable(asdict(row.method)),
                 "guidance": pipeline.guidance,
                 "metrics": record(scored.estimates),
                 "differences": record(compare(scored, baseline)) if scored is not baseline else None,
@@ -245,15 +250,6 @@ def _stem(request: Request) -> str:
     return f"{request.id}-s{request.seed}"
 
 
-def _store(sample: Sample, folder: Path) -> None:
-    """The video, then its provenance: where the second stands, the first is whole."""
-    stem = _stem(sample.request)
-    write_lossless(folder / f"{stem}.safetensors", sample.video)
-    write_atomic(
-        folder / f"{stem}.json", json.dumps(_jsonable(sample.provenance), indent=1, ensure_ascii=False)
-    )
-
-
 def _read(folder: Path, request: Request, frames: int) -> Tensor:
     return read_video(folder / f"{_stem(request)}.safetensors", frames)
 
@@ -308,12 +304,3 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _mean_rows(rows: Sequence[Sequence[float]]) -> list[float] | None:
     return [_mean(column) for column in zip(*rows, strict=True)] if rows else None
-
-
-def _jsonable(value: Any) -> Any:
-    """Infinity has no JSON: it is written as the text "inf"."""
-    if isinstance(value, dict):
-        return {key: _jsonable(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(entry) for entry in value]
-    return str(value) if isinstance(value, float) and value == float("inf") else value

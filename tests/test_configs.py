@@ -12,7 +12,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pos.cli.overrides import prepare
-from pos.pipeline import Method
+from pos.method import Method
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"

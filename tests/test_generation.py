@@ -18,7 +18,8 @@ from pos.data.prompts import TextPrompt
 from pos.data.video import read_video
 from pos.errors import PosError
 from pos.generation import build_pipeline, load_pipeline, make_requests, parse_seeds, run, slug
-from pos.pipeline import Method, Pipeline
+from pos.method import Method
+from pos.pipeline import Pipeline
 from pos.storage import lock_folder
 from tests.closed_form import SPREAD, ColourBackbone
 

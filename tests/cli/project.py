@@ -31,7 +31,7 @@ METHOD = """\
 # Nothing is done.
 #
 # A second paragraph.
-_target_: pos.pipeline.Method
+_target_: pos.method.Method
 noise: none
 eta: 0.0
 gamma: 0.0
