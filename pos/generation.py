@@ -51,7 +51,7 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
     return Pipeline(
         backbone=instantiate(cfg.backbone),
         method=method,
-        retriever=instantiate(cfg.retriever) if method.inverts or method.rewrites else None,
+        retriever=instantiate(cfg.retriever) if method.retrieves else None,
         rewriter=instantiate(cfg.rewriter) if method.rewrites else None,
         npnet=instantiate(cfg.npnet) if method.predicts else None,
         steps=cfg.steps,

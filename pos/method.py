@@ -15,7 +15,8 @@ class Method:
     """One row of the paper's tables: what is done to the noise and to the text.
 
     Args:
-        noise: where the guided noise comes from: ``none`` (plain model), ``inversion`` (ONA), ``npnet`` (POS*).
+        noise: where the guided noise comes from: ``none`` (plain model), ``inversion`` (ONA) or ``npnet``
+            (POS*).
         rewrite: whether the prompt is rewritten (SPR).
         eta: weight of the guided noise in Eq. 4, 0 to inf; counts only where ``noise`` is not ``none``.
         gamma: fraction of the denoising steps under the rewritten prompt (Eq. 8), 0 to 1; counts only with
@@ -40,15 +41,20 @@ class Method:
     def __post_init__(self) -> None:
         if self.noise not in ("none", "inversion", "npnet"):
             raise PosError(f"method.noise={self.noise!r} is unknown: choose none, inversion or npnet.")
-        if not self.eta >= 0:
+        if not (isinstance(self.eta, int | float) and self.eta >= 0):
             raise PosError(f"method.eta={self.eta} is not allowed: it weighs the guided noise, 0 to inf.")
         if self.inversion not in ("next", "printed", "fixed_point"):
             raise PosError(
                 f"method.inversion={self.inversion!r} is unknown: choose next, printed or fixed_point."
             )
-        if not 0 <= self.ddim_eta <= 1:
+        if not (isinstance(self.ddim_eta, int | float) and 0 <= self.ddim_eta <= 1):
             raise PosError(f"method.ddim_eta={self.ddim_eta} is not allowed: choose 0 (deterministic) to 1.")
         rewritten_steps(1, self.gamma)
+        for name in ("rewrite", "variance_preserving"):  # the text "no" would count as true
+            if not isinstance(getattr(self, name), bool):
+                raise PosError(f"method.{name}={getattr(self, name)} is not allowed: choose true or false.")
+        for name in ("eta", "gamma", "ddim_eta"):  # 1 and 1.0 are one setting: they must hash alike
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def inverts(self) -> bool:
@@ -62,4 +68,10 @@ class Method:
 
     @property
     def rewrites(self) -> bool:
+        """Whether a rewritten prompt conditions some of the steps (SPR)."""
         return self.rewrite and self.gamma > 0
+
+    @property
+    def retrieves(self) -> bool:
+        """Whether a pool is asked: for a clip (ONA) or for captions (SPR)."""
+        return self.inverts or self.rewrites

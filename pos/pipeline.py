@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ from pos.retrieval import Neighbour, Retriever
 from pos.spr.hybrid import HybridSemantics, rewritten_steps
 from pos.spr.rewriting import Rewrite, Rewriter
 from pos.storage import TensorCache, content_hash
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "diffusers", "transformers")
 """Whose versions stand in the provenance."""
@@ -81,6 +84,7 @@ class Pipeline:
         negative_prompt: conditions the unconditional pass of the guidance.
         batch_size: videos denoised at a time.
         cache_dir: inversions are kept here.
+
     Raises:
         PosError: the method needs a part that is absent, or a value is outside its range.
     """
@@ -112,7 +116,8 @@ class Pipeline:
                 raise PosError(f"{name}={value} is not allowed: it must be a whole number of at least 1.")
         if not isinstance(self.guidance, int | float) or not math.isfinite(self.guidance):
             raise PosError(f"guidance={self.guidance} is not allowed: it must be a number, 1 for none.")
-        if self.retriever is None and self._retrieves:
+        self.guidance = float(self.guidance)  # 4 and 4.0 are one setting: they must hash alike
+        if self.retriever is None and self.method.retrieves:
             raise PosError(
                 "The method retrieves from a pool, but there is none: choose pool=shapes or pool=folder."
             )
@@ -133,17 +138,13 @@ class Pipeline:
             self.width,
         ]
         parts += [self.negative_prompt, self.backbone.fingerprint, str(self.backbone.dtype)]
-        if self._retrieves:
+        if self.method.retrieves:
             parts += [self.retriever.pool.fingerprint, self.retriever.encoder.fingerprint]
         if self.method.rewrites:
             parts.append(self.rewriter.fingerprint)
         if self.method.predicts:
             parts.append(self.npnet.fingerprint)
         return content_hash(*parts)
-
-    @property
-    def _retrieves(self) -> bool:
-        return self.method.inverts or self.method.rewrites
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Sample]:
         """Make the videos in order. Retrieval, rewriting and inversion come first, each from its cache.
@@ -154,6 +155,11 @@ class Pipeline:
         for request in requests:
             if not request.prompt.strip():
                 raise PosError(f"The prompt {request.prompt!r} is empty: give it at least one word.")
+        if self.method.ddim_eta > 0 and (self.method.inverts or self.method.predicts):
+            log.warning(
+                "ddim_eta=%g draws noise at every step: little remains of the guided noise.",
+                self.method.ddim_eta,
+            )
         with tqdm(
             total=len(requests), desc="Generating", unit="video", disable=len(requests) < 2
         ) as progress:
@@ -170,7 +176,7 @@ class Pipeline:
         neighbours: list[list[Neighbour]] = [[] for _ in prompts]
         rewrites: list[Rewrite | None] = [None for _ in prompts]
         noises: list[tuple[Tensor, dict[str, Any]] | None] = [None for _ in prompts]
-        if self._retrieves:
+        if self.method.retrieves:
             neighbours = self.retriever.nearest(prompts, self.rewriter.k if self.method.rewrites else 1)
         if self.method.rewrites:
             references = [[neighbour.caption for neighbour in found] for found in neighbours]

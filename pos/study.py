@@ -1,11 +1,12 @@
-"""A study: rows of a table x prompts x seeds, generated, scored and compared with the baseline; it resumes."""
+"""A study: rows of a table x prompts x seeds, generated, scored and compared with the baseline; resumable."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from pos.data.benchmarks import ShapesBenchmark
-from pos.data.shapes.consistency import changed_attributes
 from pos.data.video import read_video
 from pos.errors import PosError
 from pos.generation import jsonable, store
@@ -22,15 +22,17 @@ from pos.method import Method
 from pos.metrics.evaluation import compare, extract, record, score
 from pos.metrics.features import FeatureSet, ShapesDetectors
 from pos.metrics.reference import Reference
-from pos.pipeline import Pipeline, Request
-from pos.spr.rewriting import Rewrite, summarize
+from pos.pipeline import Pipeline, Request, Sample
 from pos.storage import content_hash, lock_folder, write_atomic
+from pos.summaries import cost, noise, rewriting
 
 log = logging.getLogger(__name__)
 
-SECONDS = ("sampling", "inversion", "rewriting")
 WRITERS = 4
 """Threads that store videos while the next batch is being made: beside a GPU the file system is slow."""
+
+BACKLOG = 1024
+"""Videos that may wait to be stored."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Study:
         shard: the part of the videos that this process makes; scoring needs all of them and so shard 0 of 1.
 
     Raises:
-        PosError: no row, no seed, or a baseline that is not first.
+        PosError: no row, no seed, or a part that a row's method needs is absent.
     """
 
     name: str
@@ -104,6 +106,8 @@ class Study:
             raise PosError("rows is empty: a study needs at least one row.")
         if not self.seeds:
             raise PosError("seeds is empty: a study needs at least one seed.")
+        for row in self.rows.values():  # what the last row lacks is said before the first is made
+            self._pipeline(row)
 
     @property
     def requests(self) -> list[Request]:
@@ -125,13 +129,7 @@ class Study:
                 mine = self.requests[self.shard.index :: self.shard.count]
                 todo = [request for request in mine if not (folder / f"{_stem(request)}.json").exists()]
                 log.info("%s: %d videos, %d to make", row.label, len(mine), len(todo))
-                with ThreadPoolExecutor(WRITERS) as writers:
-                    stored = [
-                        writers.submit(store, sample, folder, _stem(sample.request))
-                        for sample in pipeline.generate(todo)
-                    ]
-                for job in stored:
-                    job.result()  # raises what the writing raised
+                _store_all(pipeline.generate(todo), folder)
 
     def score(
         self, detectors: ShapesDetectors, reference: Reference, device: torch.device | str = "cpu"
@@ -139,7 +137,9 @@ class Study:
         """Score every row and compare it with the first; needs all videos.
 
         Returns:
-            JSON-able: ``setting``, and ``rows`` with label, method, metrics, differences, cost and noise.
+            JSON-able: ``study``, ``setting``, and ``rows`` by key with label, method, guidance, metrics,
+            differences (None for the first), cost, noise, rewriting (None where nothing is rewritten) and the
+            folder of the videos.
 
         Raises:
             PosError: a video is missing.
@@ -159,9 +159,9 @@ class Study:
                 "guidance": pipeline.guidance,
                 "metrics": record(scored.estimates),
                 "differences": record(compare(scored, baseline)) if scored is not baseline else None,
-                "cost": _cost(provenance),
-                "noise": _noise(provenance),
-                "rewriting": _rewriting(provenance),
+                "cost": cost(provenance),
+                "noise": noise(provenance),
+                "rewriting": rewriting(provenance),
                 "videos": str(folder.relative_to(self.out)),
             }
         return {"study": self.name, "setting": self._setting(detectors), "rows": results}
@@ -169,8 +169,11 @@ class Study:
     def samples(
         self, ids: Sequence[str]
     ) -> Iterator[tuple[dict[str, Any], dict[str, Tensor], Tensor | None]]:
-        """For the report: of each prompt id, with the first seed, the provenance and video of every row and the
-        clip that was retrieved."""
+        """For the report: provenance and video of every row, and the retrieved clip, of each of these prompts.
+
+        Args:
+            ids: of the prompts; the videos are those of the first seed.
+        """
         folders = {key: self._folder(key, self._pipeline(row)) for key, row in self.rows.items()}
         chosen = {request.id: request for request in self.requests if request.seed == self.seeds[0]}
         pipeline = self.pipeline
@@ -246,6 +249,18 @@ class Study:
         }
 
 
+def _store_all(samples: Iterator[Sample], folder: Path) -> None:
+    """Store videos as they come. A failure (a full disk) ends the making of more, not only the storing."""
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for sample in samples:
+            waiting.append(writers.submit(store, sample, folder, _stem(sample.request)))
+            while waiting and (waiting[0].done() or len(waiting) > BACKLOG):
+                waiting.popleft().result()
+        for job in waiting:
+            job.result()
+
+
 def _stem(request: Request) -> str:
     return f"{request.id}-s{request.seed}"
 
@@ -258,49 +273,7 @@ def _read_provenance(folder: Path, request: Request) -> dict[str, Any]:
     path = folder / f"{_stem(request)}.json"
     if not path.exists():
         raise PosError(f"{path} is not there yet: make the videos of all shards first.")
-    return json.loads(path.read_text())
-
-
-def _cost(provenance: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Means over the videos as if nothing were cached: a stage counts with what it took when it was run."""
-    evaluations = sum(entry["evaluations"] for entry in provenance) / len(provenance)
-    seconds = {stage: _mean([entry["seconds"].get(stage, 0.0) for entry in provenance]) for stage in SECONDS}
-    return {
-        "evaluations": evaluations,
-        "seconds": sum(seconds.values()),
-        **{f"seconds_{k}": v for k, v in seconds.items()},
-    }
-
-
-def _noise(provenance: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Statistics of the starting and of the inverted noise: Eq. 4 does not keep unit variance."""
-    inversions = [entry["inversion"] for entry in provenance if entry["inversion"]]
-    residuals = [entry["residual"] for entry in inversions if entry["residual"] is not None]
-    return {
-        "start_mean": _mean([entry["start_noise"]["mean"] for entry in provenance]),
-        "start_std": _mean([entry["start_noise"]["std"] for entry in provenance]),
-        "inverted_mean": _mean([entry["mean"] for entry in inversions]),
-        "inverted_std": _mean([entry["std"] for entry in inversions]),
-        "inverted_channel_std": _mean_rows([entry["channel_std"] for entry in inversions]),
-        "largest_residual": max(residuals, default=None),
-    }
-
-
-def _rewriting(provenance: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """What became of the rewrites, prompt by prompt, and how many change an attribute the prompt names."""
-    by_prompt = {entry["id"]: entry for entry in provenance if entry["rewrite"]}
-    if not by_prompt:
-        return None
-    rewrites = [Rewrite(**entry["rewrite"]) for entry in by_prompt.values()]
-    changed = [
-        bool(changed_attributes(entry["prompt"], entry["rewritten_prompt"])) for entry in by_prompt.values()
-    ]
-    return {**summarize(rewrites), "changed_attribute": sum(changed)}
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
-def _mean_rows(rows: Sequence[Sequence[float]]) -> list[float] | None:
-    return [_mean(column) for column in zip(*rows, strict=True)] if rows else None
+    provenance = json.loads(path.read_text(encoding="utf-8"))
+    if provenance["prompt"] != request.prompt:
+        raise PosError(f"{path} is of another prompt, and is kept: choose another out=DIR.")
+    return provenance

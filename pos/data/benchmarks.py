@@ -37,7 +37,7 @@ class ShapesBenchmark(Benchmark):
 
     Args:
         split: ``test`` (2,048 prompts, scored once) or ``validation`` (512, on which settings are chosen).
-        prompts: how many prompts, from the first; None for all of the split.
+        size: how many prompts, from the first; None for all of the split.
 
     Raises:
         PosError: another split, or a number of prompts that the split does not have.
@@ -45,7 +45,7 @@ class ShapesBenchmark(Benchmark):
 
     reference_asset = "shapes/reference.safetensors"
 
-    def __init__(self, split: Literal["test", "validation"] = "test", prompts: int | None = None) -> None:
+    def __init__(self, split: Literal["test", "validation"] = "test", size: int | None = None) -> None:
         sources = {
             "test": (splits.test_prompts, splits.TEST_PROMPTS),
             "validation": (splits.validation_prompts, splits.VALIDATION_PROMPTS),
@@ -54,7 +54,7 @@ class ShapesBenchmark(Benchmark):
             raise PosError(f"The split of Shapes must be 'test' or 'validation', not {split!r}.")
         draw, most = sources[split]
         self.name = f"shapes-{split}"
-        self.prompts = draw(most if prompts is None else prompts)
+        self.prompts = draw(most if size is None else size)
 
     def references(self, batch_size: int = 64) -> Iterator[tuple[Tensor, list[str]]]:
         clips = splits.references()

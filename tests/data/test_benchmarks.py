@@ -9,7 +9,7 @@ from pos.errors import PosError
 
 
 def test_prompts_are_those_of_the_split():
-    assert [p.id for p in ShapesBenchmark("test", prompts=3).prompts] == [
+    assert [p.id for p in ShapesBenchmark("test", size=3).prompts] == [
         "test-0000",
         "test-0001",
         "test-0002",
@@ -19,7 +19,7 @@ def test_prompts_are_those_of_the_split():
 
 
 def test_references_are_the_held_out_clips_with_their_captions():
-    videos, captions = next(ShapesBenchmark(prompts=1).references(batch_size=5))
+    videos, captions = next(ShapesBenchmark(size=1).references(batch_size=5))
     clips = splits.references(5)
     assert videos.dtype == torch.uint8
     assert videos.shape == (5, 16, 3, 64, 64)
@@ -32,7 +32,7 @@ def test_references_are_the_held_out_clips_with_their_captions():
 def test_every_reference_comes_once(monkeypatch):
     clips = splits.references(10)
     monkeypatch.setattr(splits, "references", lambda: clips)
-    batches = [captions for _, captions in ShapesBenchmark(prompts=1).references(batch_size=4)]
+    batches = [captions for _, captions in ShapesBenchmark(size=1).references(batch_size=4)]
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert [caption for batch in batches for caption in batch] == [clip.caption for clip in clips]
 
@@ -41,4 +41,4 @@ def test_wrong_splits_and_numbers_are_named():
     with pytest.raises(PosError, match="'test' or 'validation', not 'train'"):
         ShapesBenchmark("train")
     with pytest.raises(PosError, match="between 1 and 512, not 513"):
-        ShapesBenchmark("validation", prompts=513)
+        ShapesBenchmark("validation", size=513)

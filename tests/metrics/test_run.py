@@ -41,7 +41,7 @@ def write_csv(path, rows):
 @pytest.fixture
 def benchmark(detectors, clips, tmp_path, monkeypatch):
     """The real benchmark with a reference of the untrained networks."""
-    benchmark = ShapesBenchmark(prompts=3)
+    benchmark = ShapesBenchmark(size=3)
     features = extract(clips, [str(i) for i in range(12)], ["a ring"] * 12, detectors)
     Reference.of(features, "twelve clips").save(tmp_path / "reference.safetensors")
     monkeypatch.setattr(benchmark, "reference_asset", tmp_path / "reference.safetensors")
