@@ -9,7 +9,9 @@ from pos.cli import command
 def main(cfg: DictConfig) -> None:
     from pos.reproduction import reproduce
 
-    reproduce(cfg)
+    table = reproduce(cfg)
+    if table is not None:
+        print(table.to_markdown())
 
 
 if __name__ == "__main__":

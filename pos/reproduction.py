@@ -1,10 +1,9 @@
-"""A configuration to a study and its files, table, records and report: what ``experiments/reproduce.py`` does."""
+"""A configuration to a study and its table, records and report: what ``experiments/reproduce.py`` does."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from pos.pipeline import Pipeline
 from pos.reporting.figures import curve, sweep_points
 from pos.reporting.html import Curve, Panel, write_report
 from pos.reporting.tables import ATTRIBUTES, METRICS, Table
-from pos.storage import asset, write_atomic
+from pos.storage import asset, lock_folder, write_atomic
 from pos.study import Row, Study
 
 log = logging.getLogger(__name__)
@@ -29,11 +28,11 @@ RECORDED_SWEEP = "shapes/eta_full.json"
 CURVES = ("fvd", "clipsim", "accuracy")
 
 
-def reproduce(cfg: DictConfig) -> dict[str, Any] | None:
+def reproduce(cfg: DictConfig) -> Table | None:
     """Run the study of a configuration and write its files to ``cfg.out``.
 
     Returns:
-        The results; None where this was one of several shards, which leave the scoring to a later run.
+        The table; None where this was one of several shards, which leave the scoring to a later run.
 
     Raises:
         PosError: bad input, an absent weight, or a folder that another run writes to.
@@ -48,10 +47,11 @@ def reproduce(cfg: DictConfig) -> dict[str, Any] | None:
             study.shard.count,
         )
         return None
-    results = study.score(detectors, reference, study.pipeline.backbone.device)
-    notes = _notes(study, results)
-    write_files(study, results, notes, report_prompts=cfg.report_prompts)
-    return results
+    with lock_folder(study.out):
+        results = study.score(detectors, reference, study.pipeline.backbone.device)
+        table = write_files(study, results, report_prompts=cfg.report_prompts)
+    log.info("The report is %s", study.out / "report.html")
+    return table
 
 
 def build_study(cfg: DictConfig) -> Study:
@@ -65,7 +65,7 @@ def build_study(cfg: DictConfig) -> Study:
     pipeline = Pipeline(
         backbone=instantiate(cfg.backbone),
         method=Method(),
-        retriever=instantiate(cfg.retriever) if cfg.pool else None,
+        retriever=instantiate(cfg.retriever) if any(method.retrieves for method in methods) else None,
         rewriter=instantiate(cfg.rewriter) if any(method.rewrites for method in methods) else None,
         npnet=instantiate(cfg.npnet) if any(method.predicts for method in methods) else None,
         steps=cfg.steps,
@@ -85,8 +85,21 @@ def build_study(cfg: DictConfig) -> Study:
     )
 
 
-def write_files(study: Study, results: dict[str, Any], notes: Sequence[str], report_prompts: int) -> None:
-    """``NAME.md``, ``.csv`` and ``.json``, ``results.jsonl`` and ``report.html`` in the study's folder."""
+def write_files(study: Study, results: dict[str, Any], *, report_prompts: int) -> Table:
+    """``NAME.md``, ``.csv`` and ``.json``, ``results.jsonl`` and ``report.html`` in the study's folder.
+
+    Args:
+        study: whose videos are all there.
+        results: of ``study.score``.
+        report_prompts: prompts whose videos the report shows.
+
+    Returns:
+        The main table.
+
+    Raises:
+        PosError: the folder cannot be written.
+    """
+    notes = _notes(study, results)
     prompts = len(study.benchmark.prompts)
     title = f"{study.name} on {study.benchmark.name}: {prompts} prompts, T = {study.pipeline.steps}"
     table = Table.of(title, results)
@@ -100,8 +113,8 @@ def write_files(study: Study, results: dict[str, Any], notes: Sequence[str], rep
         study.out / "report.html",
         title=title,
         summary=(
-            "POS improves the two inputs of a frozen text-to-video model, the noise (ONA, or NPNet in POS*) and "
-            "the text (SPR). Every row starts from the same base noise for each prompt and seed."
+            "POS improves the two inputs of a frozen text-to-video model, the noise (ONA, or NPNet in POS*) "
+            "and the text (SPR). Every row starts from the same base noise for each prompt and seed."
         ),
         tables=[table, details],
         curves=_curves(results),
@@ -110,6 +123,7 @@ def write_files(study: Study, results: dict[str, Any], notes: Sequence[str], rep
         setting=results["setting"],
         fps=study.pipeline.backbone.defaults.fps,
     )
+    return table
 
 
 def _notes(study: Study, results: dict[str, Any]) -> list[str]:
@@ -127,11 +141,12 @@ def _notes(study: Study, results: dict[str, Any]) -> list[str]:
         if rewriting:
             notes.append(
                 f"{row['label']}: {rewriting['accepted']} of {rewriting['prompts']} rewrites accepted "
-                f"({rewriting['retried']} after a retry), {sum(rewriting['fallbacks'].values())} fell back to "
-                f"the prompt, {rewriting['changed_attribute']} changed an attribute that the prompt names."
+                f"({rewriting['retried']} after a retry), {sum(rewriting['fallbacks'].values())} fell back "
+                f"to the prompt, {rewriting['changed_attribute']} changed an attribute that the prompt names."
             )
         noise = row["noise"]
-        told = f"{row['label']}: starting noise of mean {noise['start_mean']:+.3f}, deviation {noise['start_std']:.3f}"
+        told = f"{row['label']}: starting noise of mean {noise['start_mean']:+.3f}"
+        told += f", deviation {noise['start_std']:.3f}"
         if noise["inverted_std"] is not None:
             told += f", inverted noise of deviation {noise['inverted_std']:.3f}"
         notes.append(told + ".")

@@ -169,7 +169,7 @@ class Study:
     def samples(
         self, ids: Sequence[str]
     ) -> Iterator[tuple[dict[str, Any], dict[str, Tensor], Tensor | None]]:
-        """For the report: provenance and video of every row, and the retrieved clip, of each of these prompts.
+        """For the report: provenance and video of every row, and the retrieved clip, of each prompt.
 
         Args:
             ids: of the prompts; the videos are those of the first seed.

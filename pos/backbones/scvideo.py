@@ -47,8 +47,8 @@ class SCVideo(Backbone):
         name: for provenance.
         device: ``auto``, ``cpu``, ``cuda``, ...
         precision: ``fp32``, ``fp16`` or ``bf16``.
-        final_alpha: of the clean level: abar[0], as Stable Diffusion has it (``first``), or 1 (``one``), without
-            the last bit of noise, which latents of a small scale would show.
+        final_alpha: of the clean level: abar[0], as Stable Diffusion has it (``first``), or 1 (``one``),
+            without the last bit of noise, which latents of a small scale would show.
     """
 
     def __init__(
