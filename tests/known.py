@@ -1,0 +1,93 @@
+"""A pipeline and a study of parts with known answers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from pos.data.benchmarks import ShapesBenchmark
+from pos.method import Method
+from pos.ona.npnet import NPNet
+from pos.pipeline import Pipeline
+from pos.retrieval import Retriever
+from pos.spr.rewriting import Guard, InstructionTemplate, Rewriter
+from pos.study import Row, Study
+from tests.closed_form import ColourBackbone, ColourPool, WordCounts, WordsReplaced
+
+TEMPLATE = InstructionTemplate("{examples}\n{max_words}\nSentence: {prompt}\nRewritten:")
+ROWS = {
+    "baseline": Method(),
+    "ona": Method(noise="inversion", eta=0.5),
+    "spr": Method(rewrite=True, gamma=0.5),
+    "pos": Method(noise="inversion", eta=0.5, rewrite=True, gamma=0.5),
+    "pos_star": Method(noise="npnet", eta=0.5, rewrite=True, gamma=0.5),
+}
+
+
+def known_pipeline(
+    cache: Path, method: Method | None = None, *, words: dict[str, str] | None = None, **changes: Any
+) -> Pipeline:
+    """A pipeline with a backbone of its own, which remembers what it was asked.
+
+    Args:
+        cache: folder of its caches.
+        method: None is the plain model.
+        words: which the rewriter replaces by which; any rewrite is accepted.
+        changes: parts and settings other than the known ones.
+    """
+    engine = WordsReplaced(words or {"red": "blue", "green": "blue"})
+    parts = {
+        "backbone": ColourBackbone(),
+        "retriever": Retriever(ColourPool(), WordCounts(cache), cache),
+        "rewriter": Rewriter(engine, TEMPLATE, Guard(min_similarity=-1.0), cache, k=2),
+        "npnet": NPNet(ColourBackbone()),
+        "cache_dir": cache,
+    }
+    return Pipeline(method=method or Method(), **parts | changes)
+
+
+PROMPTS = ShapesBenchmark("validation", 3).prompts
+STUDY_ROWS = {
+    "baseline": Row("baseline", Method()),
+    "ona": Row("+ONA", Method(noise="inversion", eta=math.inf)),
+    "spr": Row("+SPR", Method(rewrite=True, gamma=0.5)),
+}
+
+
+def known_study(folder: Path, rows: dict[str, Row] | None = None, *, size: int = 4, **changes: Any) -> Study:
+    """A study of three prompts and two seeds.
+
+    Args:
+        folder: of ``out`` and the caches.
+        rows: None takes ``STUDY_ROWS``.
+        size: of the videos in pixels; those of 64 have the 16 frames that the detectors take.
+        changes: attributes of the study other than these.
+    """
+    pipeline = known_pipeline(
+        folder / "cache",
+        words={"a": "one"},
+        backbone=ColourBackbone(frames=16 if size == 64 else 2, size=size),
+        npnet=None,
+        steps=2,
+        batch_size=2,
+    )
+    parts = {
+        "name": "table1",
+        "pipeline": pipeline,
+        "rows": rows or STUDY_ROWS,
+        "seeds": [0, 1],
+        "resamples": 20,
+        "benchmark": ShapesBenchmark("validation", 3),
+        "out": folder / "out",
+        "score_batch": 4,
+    }
+    return Study(**parts | changes)
+
+
+def made(study: Study) -> dict[str, bytes]:
+    """Every file of the videos by its path below the study's folder."""
+    return {
+        path.relative_to(study.out).as_posix(): path.read_bytes()
+        for path in sorted((study.out / "videos").rglob("*.*"))
+    }

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from pos.errors import PosError
+from pos.method import Method
+
+
+@pytest.mark.parametrize(
+    ("method", "inverts", "predicts", "rewrites"),
+    [
+        (Method(), False, False, False),
+        (Method(eta=1.0, gamma=1.0), False, False, False),
+        (Method(noise="inversion"), False, False, False),
+        (Method(noise="inversion", eta=1e-3), True, False, False),
+        (Method(noise="inversion", eta=math.inf), True, False, False),
+        (Method(noise="npnet"), False, False, False),
+        (Method(noise="npnet", eta=0.5), False, True, False),
+        (Method(rewrite=True), False, False, False),
+        (Method(rewrite=True, gamma=1e-3), False, False, True),
+        (Method(noise="npnet", eta=0.5, rewrite=True, gamma=1), False, True, True),
+    ],
+)
+def test_a_part_is_used_only_where_it_changes_something(
+    method: Method, inverts: bool, predicts: bool, rewrites: bool
+):
+    assert (method.inverts, method.predicts, method.rewrites) == (inverts, predicts, rewrites)
+    assert method.retrieves == (inverts or rewrites)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"noise": "gaussian"}, r"method\.noise='gaussian' is unknown: choose none, inversion or npnet"),
+        ({"eta": -0.1}, r"method\.eta=-0\.1 is not allowed: .* 0 to inf"),
+        ({"eta": math.nan}, r"method\.eta=nan"),
+        ({"eta": "much"}, r"method\.eta=much"),
+        ({"eta": None}, r"method\.eta=None"),
+        ({"gamma": 1.01}, r"gamma=1\.01 is not allowed: .* 0 to 1"),
+        ({"gamma": -1}, "gamma=-1"),
+        ({"gamma": math.nan}, "gamma=nan"),
+        ({"gamma": "half"}, "gamma=half"),
+        ({"inversion": "exact"}, r"method\.inversion='exact' is unknown: choose next, printed or fixed"),
+        ({"ddim_eta": 2}, r"method\.ddim_eta=2 is not allowed: choose 0 \(deterministic\) to 1"),
+        ({"ddim_eta": math.nan}, r"method\.ddim_eta=nan"),
+        ({"ddim_eta": "0"}, r"method\.ddim_eta=0"),
+        ({"rewrite": "no"}, r"method\.rewrite=no is not allowed: choose true or false"),
+        ({"variance_preserving": 1}, r"method\.variance_preserving=1"),
+    ],
+    ids=str,
+)
+def test_a_value_outside_its_range_is_one_sentence(wrong: dict, said: str):
+    with pytest.raises(PosError, match=said) as raised:
+        Method(**wrong)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_equal_settings_are_equal_however_they_are_written():
+    written = Method(noise="inversion", eta=1, gamma=0, ddim_eta=0)
+    assert repr(written) == repr(Method(noise="inversion", eta=1.0, gamma=0.0, ddim_eta=0.0))

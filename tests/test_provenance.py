@@ -1,0 +1,116 @@
+"""What is told of a video: the hash of its settings, and the record beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pos.generation import jsonable, make_requests
+from pos.method import Method
+from pos.ona.npnet import NPNet
+from pos.pipeline import Pipeline, Request
+from tests.closed_form import ColourBackbone
+from tests.known import ROWS, known_pipeline
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Pipeline]:
+    """A pipeline of known parts; its caches are the test's own."""
+    return lambda *arguments, **changes: known_pipeline(tmp_path / "cache", *arguments, **changes)
+
+
+class TestHash:
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            *({"method": method} for key, method in ROWS.items() if key != "pos"),
+            {"method": replace(ROWS["pos"], eta=0.6)},
+            {"method": replace(ROWS["pos"], eta=math.inf)},
+            {"method": replace(ROWS["pos"], gamma=0.6)},
+            {"method": replace(ROWS["pos"], inversion="printed")},
+            {"method": replace(ROWS["pos"], variance_preserving=True)},
+            {"method": replace(ROWS["pos"], ddim_eta=0.5)},
+            {"steps": 5},
+            {"guidance": 2.0},
+            {"frames": 3},
+            {"height": 5},
+            {"width": 5},
+            {"negative_prompt": "blurry"},
+            {"backbone": ColourBackbone(size=5), "height": 4, "width": 4},
+            {"backbone": ColourBackbone(precision="bf16")},
+        ],
+        ids=str,
+    )
+    def test_whatever_changes_a_video_changes_the_hash(self, make, changes: dict):
+        assert make(**{"method": ROWS["pos"], **changes}).config_hash != make(ROWS["pos"]).config_hash
+
+    def test_so_do_pool_encoder_rewriter_and_npnet_where_they_are_used(self, make):
+        def changed(method: Method) -> list[bool]:
+            before = make(method).config_hash
+            hashes = []
+            for path, attribute in (
+                ("retriever.pool", "fingerprint"),
+                ("retriever.encoder", "fingerprint"),
+                ("rewriter", "seed"),
+            ):
+                pipeline = make(method)
+                part = pipeline
+                for name in path.split("."):
+                    part = getattr(part, name)
+                setattr(part, attribute, 7)
+                hashes.append(pipeline.config_hash != before)
+            other = NPNet(ColourBackbone(), guidance=3.0)
+            return [*hashes, make(method, npnet=other).config_hash != before]
+
+        assert changed(ROWS["baseline"]) == [False, False, False, False]
+        assert changed(ROWS["ona"]) == [True, True, False, False]
+        assert changed(ROWS["spr"]) == [True, True, True, False]
+        assert changed(ROWS["pos_star"]) == [True, True, True, True]
+
+    def test_what_changes_no_video_does_not(self, make, tmp_path: Path):
+        same = make(ROWS["pos"], batch_size=3, cache_dir=tmp_path / "elsewhere", guidance=1, steps=4)
+        assert (
+            same.config_hash == make(ROWS["pos"], guidance=1.0).config_hash == make(ROWS["pos"]).config_hash
+        )
+        whole = make(replace(ROWS["pos"], eta=1)).config_hash
+        assert whole == make(replace(ROWS["pos"], eta=1.0)).config_hash
+
+
+class TestProvenance:
+    @pytest.mark.parametrize("key", ROWS)
+    def test_says_all_and_is_json(self, make, key: str):
+        method = replace(ROWS[key], eta=math.inf if ROWS[key].eta else 0.0)
+        (sample,) = make(method, negative_prompt="blurry").generate([Request("red ring", 3, "test-1")])
+        made = json.loads(json.dumps(jsonable(sample.provenance), allow_nan=False))
+        rewrites, inverts = key in ("spr", "pos", "pos_star"), key in ("ona", "pos")
+        assert (made["prompt"], made["seed"], made["id"]) == ("red ring", 3, "test-1")
+        assert made["method"]["eta"] == ("inf" if ROWS[key].eta else 0.0)
+        assert made["method"]["gamma"] == (0.5 if rewrites else 0.0)
+        assert made["method"]["rewritten_steps"] == (2 if rewrites else 0)
+        assert made["rewritten_prompt"] == ("blue ring" if rewrites else None)
+        assert (made["rewrite"] or {}).get("accepted") == (True if rewrites else None)
+        assert len(made["neighbours"]) == (2 if rewrites else int(inverts))
+        if made["neighbours"]:
+            nearest = made["neighbours"][0]
+            assert nearest.pop("score") == pytest.approx(1 / math.sqrt(2 * 5), abs=1e-5)
+            assert nearest == {"index": 0, "id": "red", "caption": "a wall of red paint"}
+        assert (made["inversion"] is not None) == inverts
+        assert made["evaluations"] == 4 + 4 * (inverts or key == "pos_star")
+        assert set(made["seconds"]) == {"sampling", "inversion", "rewriting"}
+        assert {"mean", "std", "channel_std"} <= set(made["start_noise"])
+        assert len(made["start_noise"]["channel_std"]) == 3
+        assert (made["steps"], made["guidance"], made["negative_prompt"]) == (4, 1.0, "blurry")
+        assert made["backbone"] == "colour"
+        assert made["config"] == make(method, negative_prompt="blurry").config_hash
+        assert set(made["versions"]) == {"pos", "torch", "diffusers", "transformers"}
+
+    def test_the_residual_of_a_fixed_point_is_reported(self, make):
+        pipeline = make(replace(ROWS["ona"], inversion="fixed_point"), steps=100)
+        (sample,) = pipeline.generate(make_requests(["red"]))
+        assert 0 < sample.provenance["inversion"]["residual"] < 1e-3
+        assert sample.provenance["evaluations"] == 100 + sample.provenance["inversion"]["evaluations"] > 300

@@ -1,0 +1,238 @@
+"""Every study builds from its configuration, and a small one runs to its report."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from pos import reproduction
+from pos.cli.overrides import prepare
+from pos.errors import PosError
+from pos.reproduction import build_study, reproduce, write_files
+from pos.storage import lock_folder
+from pos.study import Study
+
+CONF = Path(__file__).parents[1] / "conf"
+STUDIES = sorted(path.stem for path in (CONF / "study").glob("*.yaml"))
+KNOWN = {  # parts with known answers, in 16 frames of 64x64 as the detectors of Shapes take them
+    "backbone": (
+        "~backbone",
+        "+backbone._target_=tests.closed_form.ColourBackbone",
+        "+backbone.frames=16",
+        "+backbone.size=64",
+    ),
+    "retriever": ("retriever.encoder._target_=tests.closed_form.WordCounts",),
+    "pool": ("pool.size=20",),
+    "rewriter": (
+        "~rewriter.engine",
+        "+rewriter.engine._target_=tests.closed_form.WordsReplaced",
+        "+rewriter.engine.words={ring: torus}",
+    ),
+    "npnet": ("~npnet.backbone", "+npnet.backbone._target_=tests.closed_form.ColourBackbone"),
+}
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Callable[..., DictConfig]:
+    """The configuration of `reproduce` with known parts, unless others are chosen; 3 prompts."""
+
+    def make(*overrides: str) -> DictConfig:
+        chosen = {override.split("=")[0] for override in overrides}
+        known = [word for group, words in KNOWN.items() if group not in chosen for word in words]
+        small = ["resamples=20", "report_prompts=2"]
+        if "profile" not in chosen:
+            small += ["steps=2", "benchmark.size=3"]
+        folders = (f"out={tmp_path / 'out'}", f"cache={tmp_path / 'cache'}")
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("reproduce", prepare([*known, *small, *folders, *overrides]))
+
+    return make
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_builds_its_rows(configured, name: str):
+    study = build_study(configured(f"study={name}"))
+    assert study.name == name
+    first, *others = study.rows.values()
+    assert (first.method.retrieves, first.method.predicts) == (False, False), "the plain model"
+    assert others
+    assert len({row.label for row in study.rows.values()}) == len(study.rows)
+    hashes = {study._pipeline(row).config_hash for row in study.rows.values()}
+    assert len(hashes) == len(study.rows), "two rows are the same"
+
+
+def test_the_rows_are_the_papers(configured):
+    rows = build_study(configured("study=table1")).rows
+    assert list(rows) == ["baseline", "ona", "spr", "pos", "pos_star"]
+    used = [(r.method.inverts, r.method.predicts, r.method.rewrites) for r in rows.values()]
+    assert used == [
+        (False, False, False),
+        (True, False, False),
+        (False, False, True),
+        (True, False, True),
+        (False, True, True),
+    ]
+    etas = [row.method.eta for row in build_study(configured("study=eta")).rows.values()]
+    assert etas == [0, 0.1, 0.2, 0.3, 0.5, 1, 2, math.inf]
+    gammas = [row.method.gamma for row in build_study(configured("study=gamma")).rows.values()]
+    assert gammas == [0, 0.1, 0.2, 0.5, 1]
+
+
+def test_a_row_is_changed_dropped_and_its_settings_told_on_the_command_line(configured):
+    study = build_study(
+        configured("study.rows.ona.method.eta=1", "~study.rows.pos_star", "npnet=none", "guidance=2")
+    )
+    assert study.rows["ona"].method.eta == 1
+    assert "pos_star" not in study.rows
+    assert study.pipeline.npnet is None
+    assert (study.pipeline.guidance, study.pipeline.steps) == (2, 2)
+
+
+def test_the_parts_that_no_row_asks_are_not_made(configured):
+    study = build_study(configured("study=guidance", "pool=folder", "pool.path=/nowhere"))
+    parts = study.pipeline
+    assert (parts.retriever, parts.rewriter, parts.npnet) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("profile", "prompts", "steps", "seeds"), [("default", 64, 10, 1), ("full", 2048, 50, 3)]
+)
+def test_the_profiles(configured, profile: str, prompts: int, steps: int, seeds: int):
+    study = build_study(configured(f"profile={profile}"))
+    assert (len(study.benchmark.prompts), study.pipeline.steps, len(study.seeds)) == (prompts, steps, seeds)
+    assert len(study.requests) == prompts * seeds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rewriter=none"], "no rewriter"),
+        (["npnet=none"], "no NPNet"),
+        (["pool=folder", "pool.path=/nowhere"], "/nowhere"),
+        (["pool.size=2"], "k=5 neighbours"),
+        (["seeds=-1"], "seeds=-1 cannot be read"),
+        (["benchmark.size=0"], "between 1 and 2048, not 0"),
+        (["steps=0"], "steps=0"),
+        (["batch_size=0"], "batch_size=0"),
+        (["shard.index=2", "shard.count=2"], "shard 2 of 2"),
+        (["study.rows.ona.method.eta=-1"], r"method\.eta=-1"),
+        (["study.rows.spr.method.gamma=1.5"], r"gamma=1\.5"),
+        (["study.rows.spr.method.rewrite=no"], r"method\.rewrite=no"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence(configured, tmp_path: Path, arguments: list[str], said: str):
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - Hydra wraps what a constructor raises
+        reproduce(configured(*arguments))
+    errors = [error for error in (raised.value, raised.value.__cause__) if isinstance(error, PosError)]
+    assert errors, raised.value
+    assert re.search(said, str(errors[0])), errors[0]
+    assert len(str(errors[0]).splitlines()) == 1
+    assert not (tmp_path / "out" / "table1.md").exists()
+
+
+class TestFiles:
+    @pytest.fixture
+    def ran(self, configured, tmp_path: Path):
+        """The command, with the shipped detectors and reference statistics."""
+        return reproduce(configured()), tmp_path / "out"
+
+    def test_a_run_writes_its_table_records_and_report(self, configured, ran):
+        table, out = ran
+        rows = ["baseline", "+ONA", "+SPR", "+POS", "+POS*"]
+        assert list(table.rows) == rows
+        markdown = (out / "table1.md").read_text()
+        assert markdown.startswith(table.to_markdown())
+        assert "table1 on shapes-test: 3 prompts, T = 2" in markdown
+        for heading in (
+            "FID",
+            "CLIP-FID",
+            "CLIPSIM",
+            "FVD",
+            "IS",
+            "Accuracy",
+            "Evaluations",
+            "Seconds",
+            "Motion",
+        ):
+            assert heading in markdown
+        assert "- 3 videos a row." in markdown
+        assert "+SPR: 3 of 3 rewrites accepted" in markdown
+
+        lines = list(csv.DictReader((out / "table1.csv").read_text().splitlines()))
+        assert {line["row"] for line in lines} == set(rows)
+        results = json.loads((out / "table1.json").read_text(), parse_constant=pytest.fail)
+        by_name = {(line["row"], line["metric"]): line for line in lines}
+        for row in results["rows"].values():
+            assert float(by_name[row["label"], "fvd"]["value"]) == row["metrics"]["fvd"]["value"]
+        assert [row["cost"]["evaluations"] for row in results["rows"].values()] == [2, 4, 2, 4, 6]
+        records = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+        assert len(records) == 15
+
+        page = (out / "report.html").read_text()
+        study = build_study(configured())
+        shown, hidden = study.benchmark.prompts[:2], study.benchmark.prompts[2]
+        assert all(prompt.text in page for prompt in shown)
+        assert hidden.text not in page
+        assert page.count("data:image/webp;base64,") == 2 * (5 + 1)
+        assert records[0]["prompt"] == shown[0].text
+        assert not re.search(r"(src|href)=.?https?:", page)
+
+        # Again: nothing is made, and the numbers are the same to the last digit.
+        before = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+        assert reproduce(configured()).to_csv() == table.to_csv()
+        after = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+        assert {path.name for path in before if before[path] != after[path]} == set()
+        assert before.keys() == after.keys()
+
+    def test_shards_leave_the_scoring_to_a_later_run(self, configured, tmp_path: Path):
+        rows = ["~study.rows.spr", "~study.rows.pos", "~study.rows.pos_star"]
+        for index in (0, 1):
+            assert reproduce(configured(*rows, f"shard.index={index}", "shard.count=2")) is None
+            assert not list((tmp_path / "out").glob("table1.*"))
+        table = reproduce(configured(*rows))
+        assert list(table.rows) == ["baseline", "+ONA"]
+
+    def test_a_folder_in_use_is_neither_made_nor_scored(self, configured, tmp_path: Path):
+        rows = [f"~study.rows.{key}" for key in ("ona", "spr", "pos", "pos_star")]
+        for folder in (tmp_path / "out", tmp_path / "out" / "shard-0-of-1"):
+            with lock_folder(folder), pytest.raises(PosError, match=f"Another run is writing to {folder}"):
+                reproduce(configured(*rows))
+            assert not list((tmp_path / "out").glob("table1.*"))
+
+    def test_a_sweep_draws_its_own_curve_else_the_recorded_one(
+        self, configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        keys = ["eta_0_1", "eta_0_2", "eta_0_3", "eta_0_5", "eta_2"]
+        recorded = tmp_path / "recorded.json"
+        monkeypatch.setattr(reproduction, "RECORDED_SWEEP", recorded.as_posix())
+
+        def run(*overrides: str) -> str:
+            study: Study = build_study(configured(*overrides))
+            study.generate()
+            cfg = configured(*overrides)
+            results = study.score(instantiate(cfg.detectors), reference, "cpu")
+            write_files(study, results, report_prompts=0)
+            recorded.write_text(json.dumps(results))
+            return (study.out / "report.html").read_text()
+
+        reference = reproduction.Reference.load(reproduction.asset("shapes/reference.safetensors"))
+        plain = [f"~study.rows.{key}" for key in ("spr", "pos", "pos_star")]
+        assert "<svg" not in run(*plain)
+        sweep = run("study=eta", *(f"~study.rows.{key}" for key in keys))
+        assert sweep.count("<svg") == len(reproduction.CURVES)
+        assert "This study." in sweep
+        assert "∞" in sweep
+        results = json.loads(recorded.read_text())
+        later = run(*plain)
+        assert later.count("<svg") == len(reproduction.CURVES)
+        assert f"Recorded on {results['setting']['prompts']} test prompts with T = 2" in later

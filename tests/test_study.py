@@ -1,0 +1,188 @@
+"""A study makes every video once, whatever stops it, and keeps those of other settings apart."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pos import study as study_module
+from pos.data.benchmarks import ShapesBenchmark
+from pos.data.video import read_video
+from pos.errors import PosError
+from pos.generation import store
+from pos.method import Method
+from pos.pipeline import Pipeline
+from pos.storage import lock_folder
+from pos.study import Row, Shard, Study
+from tests.closed_form import ColourBackbone
+from tests.known import PROMPTS, STUDY_ROWS, known_study, made
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Study]:
+    """A study of known parts in the test's own folder."""
+    return lambda *rows, **changes: known_study(tmp_path, *rows, **changes)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of all requests that reach a pipeline."""
+    requests: list[str] = []
+    generate = Pipeline.generate
+
+    def spying(self: Pipeline, todo):
+        requests.extend(request.id for request in todo)
+        return generate(self, todo)
+
+    monkeypatch.setattr(Pipeline, "generate", spying)
+    return requests
+
+
+class TestGenerate:
+    def test_every_row_has_every_prompt_with_every_seed(self, make):
+        study = make()
+        study.generate()
+        folders = sorted(path.name.rpartition("-")[0] for path in (study.out / "videos").iterdir())
+        assert folders == sorted(STUDY_ROWS)
+        for folder in (study.out / "videos").iterdir():
+            expected = {
+                f"{p.id}-s{s}.{kind}" for p in PROMPTS for s in (0, 1) for kind in ("json", "safetensors")
+            }
+            assert {path.name for path in folder.iterdir()} == expected
+            for prompt in PROMPTS:
+                provenance = json.loads((folder / f"{prompt.id}-s1.json").read_text())
+                assert (provenance["prompt"], provenance["seed"]) == (prompt.text, 1)
+                assert provenance["config"].startswith(folder.name.rpartition("-")[2])
+                assert read_video(folder / f"{prompt.id}-s1.safetensors", 2).shape == (2, 3, 4, 4)
+
+    @pytest.mark.parametrize("kept", [1, 4, 9])
+    def test_a_study_that_was_stopped_goes_on_and_repeats_nothing(
+        self, make, monkeypatch: pytest.MonkeyPatch, kept: int
+    ):
+        lock, stored = threading.Lock(), []
+
+        def stopping(sample, folder, stem):
+            with lock:
+                if len(stored) == kept:
+                    raise PosError("Cannot write: no space left on device.")
+                stored.append((folder.name, stem))
+            store(sample, folder, stem)
+
+        study = make()
+        with monkeypatch.context() as patch:
+            patch.setattr(study_module, "store", stopping)
+            with pytest.raises(PosError, match="no space left"):
+                study.generate()
+        before = made(study)
+        assert {name for name in before if name.endswith(".json")} == {
+            f"videos/{folder}/{stem}.json" for folder, stem in stored
+        }
+        asked = []
+        generate = Pipeline.generate
+        monkeypatch.setattr(
+            Pipeline, "generate", lambda self, todo: asked.extend(todo) or generate(self, todo)
+        )
+        study.generate()
+        assert len(asked) == 18 - kept
+        after = made(study)
+        assert len(after) == 36
+        assert before.items() <= after.items()
+
+    def test_a_failing_disk_ends_the_making_not_only_the_storing(self, make, monkeypatch: pytest.MonkeyPatch):
+        def failing(*_):
+            raise PosError("Cannot write: no space left on device.")
+
+        monkeypatch.setattr(study_module, "store", failing)
+        monkeypatch.setattr(study_module, "BACKLOG", 2)
+        study = make({"baseline": STUDY_ROWS["baseline"]}, seeds=range(40))
+        with pytest.raises(PosError, match="no space left"):
+            study.generate()
+        assert len(study.pipeline.backbone.calls) / study.pipeline.steps <= 4, "of 60 batches"
+
+    def test_videos_are_stored_as_they_come(self, make, monkeypatch: pytest.MonkeyPatch):
+        """What stops the sampling loses at most the batch in the making."""
+        predict = ColourBackbone.predict
+
+        def dying(self, *arguments):
+            if len(self.calls) == 5:  # in the second step of the third batch of two
+                raise KeyboardInterrupt
+            return predict(self, *arguments)
+
+        monkeypatch.setattr(ColourBackbone, "predict", dying)
+        study = make({"baseline": STUDY_ROWS["baseline"]})
+        with pytest.raises(KeyboardInterrupt):
+            study.generate()
+        assert len([name for name in made(study) if name.endswith(".json")]) == 4
+
+    @pytest.mark.parametrize("change", ["steps", "guidance", "eta"])
+    def test_videos_of_other_settings_are_kept_apart(self, make, asked: list[str], change: str):
+        row = STUDY_ROWS["ona"]
+        study = make({"ona": row})
+        study.generate()
+        before = made(study)
+        if change == "eta":
+            other = make({"ona": Row("+ONA", replace(row.method, eta=1.0))})
+        else:
+            other = make({"ona": row})
+            other.pipeline = replace(other.pipeline, **{change: 3})
+        asked.clear()
+        other.generate()
+        assert len(asked) == 6
+        after = made(study)
+        assert len(after) == 2 * len(before)
+        assert before.items() <= after.items()
+        asked.clear()
+        study.generate()
+        assert asked == []
+
+    def test_more_seeds_or_prompts_are_added_to_what_is_there(self, make, asked: list[str]):
+        make(seeds=[0]).generate()
+        asked.clear()
+        make(seeds=[0, 1]).generate()
+        assert len(asked) == 9
+        asked.clear()
+        make(benchmark=ShapesBenchmark("validation", 4)).generate()
+        assert set(asked) == {"validation-0003"}
+
+    def test_a_row_may_have_its_own_guidance(self, make):
+        rows = {"one": Row("1", Method()), "four": Row("4", Method(), guidance=4)}
+        study = make(rows)
+        study.generate()
+        told = {
+            json.loads(path.read_text())["guidance"] for path in (study.out / "videos").rglob("four-*/*.json")
+        }
+        assert told == {4.0}
+
+
+class TestShards:
+    def test_one_process_a_shard(self, make):
+        study = make(shard=Shard(1, 2))
+        with lock_folder(study.out / "shard-1-of-2"):
+            with pytest.raises(PosError, match=r"Another run is writing to .*shard-1-of-2"):
+                study.generate()
+            make(shard=Shard(0, 2)).generate()
+        study.generate()
+        assert len(made(study)) == 36
+
+    @pytest.mark.parametrize(("index", "count"), [(-1, 2), (2, 2), (0, 0)])
+    def test_a_shard_that_there_is_not(self, index: int, count: int):
+        with pytest.raises(PosError, match=f"shard {index} of {count} is not allowed"):
+            Shard(index, count)
+
+
+class TestBadInput:
+    def test_no_row_or_no_seed(self, make):
+        with pytest.raises(PosError, match="rows is empty"):
+            replace(make(), rows={})
+        with pytest.raises(PosError, match="seeds is empty"):
+            make(seeds=[])
+
+    def test_what_the_last_row_lacks_is_said_before_the_first_is_made(self, make):
+        rows = {**STUDY_ROWS, "pos_star": Row("+POS*", Method(noise="npnet", eta=1.0))}
+        with pytest.raises(PosError, match="no NPNet is given"):
+            make(rows)
