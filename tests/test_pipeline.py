@@ -90,10 +90,15 @@ class TestNoise:
             deviation = sample.provenance["start_noise"]["std"]
             assert (deviation == pytest.approx(1.0, abs=1e-5)) == preserving
 
-    def test_requests_that_share_a_clip_share_one_inversion(self, make):
+    def test_requests_that_share_a_clip_share_one_inversion(self, make, monkeypatch: pytest.MonkeyPatch):
         requests = make_requests(["a red ring", "some red paint", "the red wall", "green"], [0, 1])
         pipeline = make(ROWS["ona"], batch_size=8)
+        read, video = [], ColourPool.video
+        monkeypatch.setattr(
+            ColourPool, "video", lambda self, clip, *size: read.append(clip) or video(self, clip, *size)
+        )
         samples = list(pipeline.generate(requests))
+        assert read == [0, 1], "decoding a clip takes time"
         inverting = pipeline.backbone.calls[: -pipeline.steps]
         assert [len(latents) for latents, *_ in inverting] == [2] * pipeline.steps
         assert all(not colours.any() for *_, colours in inverting), "Eq. 2 is under the empty prompt"

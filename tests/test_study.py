@@ -60,7 +60,7 @@ class TestGenerate:
                 assert provenance["config"].startswith(folder.name.rpartition("-")[2])
                 assert read_video(folder / f"{prompt.id}-s1.safetensors", 2).shape == (2, 3, 4, 4)
 
-    @pytest.mark.parametrize("kept", [1, 4, 9])
+    @pytest.mark.parametrize("kept", [1, 4, 9, 17])
     def test_a_study_that_was_stopped_goes_on_and_repeats_nothing(
         self, make, monkeypatch: pytest.MonkeyPatch, kept: int
     ):
