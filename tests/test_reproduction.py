@@ -227,7 +227,6 @@ class TestFiles:
 
         reference = reproduction.Reference.load(reproduction.asset("shapes/reference.safetensors"))
         plain = [f"~study.rows.{key}" for key in ("spr", "pos", "pos_star")]
-        assert "<svg" not in run(*plain)
         sweep = run("study=eta", *(f"~study.rows.{key}" for key in keys))
         assert sweep.count("<svg") == len(reproduction.CURVES)
         assert "This study." in sweep
@@ -235,4 +234,5 @@ class TestFiles:
         results = json.loads(recorded.read_text())
         later = run(*plain)
         assert later.count("<svg") == len(reproduction.CURVES)
-        assert f"Recorded on {results['setting']['prompts']} test prompts with T = 2" in later
+        setting = results["setting"]
+        assert f"Recorded: +ONA on {setting['prompts']} prompts of {setting['benchmark']}, T = 2" in later

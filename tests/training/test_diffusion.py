@@ -124,7 +124,7 @@ def run(folder: Path, files: dict[str, str], experiment: str, *overrides: str) -
         "data.clips=4", "data.validation=2", "data.batch_size=2", "trainer.val_check_interval=2",
         "task.compiled=false", "task.optimization.warmup=1", f"data.cache={folder}/cache",
         f"task.clip={files['clip']}", f"out={folder}/runs", f"export={folder}/{experiment}.safetensors",
-        "+trainer.enable_progress_bar=false",
+        "trainer.enable_progress_bar=false",
     ]  # fmt: skip
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return train(compose("train", [*common, *overrides]))
