@@ -7,14 +7,12 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from pos.data.benchmarks import Benchmark
-from pos.errors import PosError
 from pos.metrics.evaluation import caveats, extract, record, score
 from pos.metrics.features import ShapesDetectors
 from pos.metrics.folder import Entry, match_prompts, read_videos
 from pos.metrics.reference import Reference
+from pos.networks.placement import resolve_device
 from pos.storage import TensorCache, asset, lock_folder, write_atomic
 
 logger = logging.getLogger(__name__)
@@ -64,7 +62,7 @@ def evaluate(
             [entry.id for entry in kept],
             [entry.prompt for entry in kept],
             detectors,
-            device=find_device(device),
+            device=resolve_device(device),
             batch_size=batch_size,
             cache=TensorCache(cache, "features"),
         )
@@ -108,7 +106,7 @@ def make_reference(
         [f"reference-{index}" for index in range(len(captions))],
         captions,
         detectors,
-        device=find_device(device),
+        device=resolve_device(device),
         batch_size=batch_size,
         label="Reference clips",
     )
@@ -117,20 +115,6 @@ def make_reference(
     reference.save(path)
     logger.info("Wrote %s: %s.", path, reference.source)
     return reference
-
-
-def find_device(name: str) -> torch.device:
-    """The device of this name; ``auto`` is a GPU where there is one.
-
-    Raises:
-        PosError: there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
-        raise PosError(f"There is no device '{name}' here: try auto, cpu or cuda.") from error
 
 
 def _coverage(entries: list[Entry], kept: list[Entry], benchmark: Benchmark) -> dict[str, Any]:
