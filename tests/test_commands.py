@@ -170,5 +170,5 @@ def test_a_sweep_makes_a_folder_for_each_value(tmp_path: Path):
     assert status == 0, stderr
     made = [name for name in files(tmp_path / "outputs/generate") if name.endswith(".json")]
     assert made == [
-        f"method=ona,method.eta={eta},steps=2/0000-a-blue-star-spinning-s0.json" for eta in (0, 1)
+        f"method.eta={eta},method=ona,steps=2/0000-a-blue-star-spinning-s0.json" for eta in (0, 1)
     ]
