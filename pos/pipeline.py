@@ -160,6 +160,7 @@ class Pipeline:
                 "ddim_eta=%g draws noise at every step: little remains of the guided noise.",
                 self.method.ddim_eta,
             )
+        shared = self._shared_provenance()
         with tqdm(
             total=len(requests), desc="Generating", unit="video", disable=len(requests) < 2
         ) as progress:
@@ -167,7 +168,7 @@ class Pipeline:
                 plans = self._plan(requests[start : start + PLANNED_VIDEOS])
                 for first in range(0, len(plans), self.batch_size):
                     batch = plans[first : first + self.batch_size]
-                    yield from self._generate_batch(batch)
+                    yield from self._generate_batch(batch, shared)
                     progress.update(len(batch))
 
     def _plan(self, requests: Sequence[Request]) -> list[_Plan]:
@@ -213,7 +214,7 @@ class Pipeline:
             found[clip] = (result.noise, {**about, **noise_statistics(result.noise[None])})
         return [found[neighbour.index] for neighbour in nearest]
 
-    def _generate_batch(self, plans: Sequence[_Plan]) -> Iterator[Sample]:
+    def _generate_batch(self, plans: Sequence[_Plan], shared: dict[str, Any]) -> Iterator[Sample]:
         started = time.perf_counter()
         requests = [plan.request for plan in plans]
         ids, seeds = [request.id for request in requests], [request.seed for request in requests]
@@ -241,7 +242,8 @@ class Pipeline:
         seconds = (time.perf_counter() - started) / len(plans)
         evaluations = guided.evaluations + predicted
         for plan, video, mixed in zip(plans, videos, eps_start, strict=True):
-            yield Sample(plan.request, video, self._provenance(plan, mixed, evaluations, seconds))
+            own = _own_provenance(plan, mixed, evaluations, seconds)
+            yield Sample(plan.request, video, own | shared)
 
     def _mix(self, eps: Tensor, plans: Sequence[_Plan]) -> tuple[Tensor, int]:
         """eps_mix of Eq. 4, and the network evaluations that predicting the guided noise took."""
@@ -267,16 +269,9 @@ class Pipeline:
         rewritten = self.backbone.encode_text([plan.rewrite.text for plan in plans])
         return HybridSemantics(rewritten, original, rewritten_steps(self.steps, self.method.gamma))
 
-    def _provenance(self, plan: _Plan, eps_start: Tensor, evaluations: int, seconds: float) -> dict[str, Any]:
-        inversion = plan.inversion or {"evaluations": 0, "seconds": 0.0}
-        rewriting = plan.rewrite.seconds if plan.rewrite else 0.0
+    def _shared_provenance(self) -> dict[str, Any]:
+        """What all videos of this pipeline have in common."""
         return {
-            "prompt": plan.request.prompt,
-            "rewritten_prompt": plan.rewrite.text if plan.rewrite else None,
-            "rewrite": asdict(plan.rewrite) if plan.rewrite else None,
-            "neighbours": [asdict(neighbour) for neighbour in plan.neighbours],
-            "id": plan.request.id,
-            "seed": plan.request.seed,
             "method": {
                 **asdict(self.method),
                 "rewritten_steps": rewritten_steps(self.steps, self.method.gamma),
@@ -285,10 +280,24 @@ class Pipeline:
             "steps": self.steps,
             "guidance": self.guidance,
             "negative_prompt": self.negative_prompt,
-            "inversion": plan.inversion,
-            "start_noise": noise_statistics(eps_start[None]),
-            "evaluations": evaluations + inversion["evaluations"],
-            "seconds": {"sampling": seconds, "inversion": inversion["seconds"], "rewriting": rewriting},
             "config": self.config_hash,
             "versions": {"pos": __version__, **{name: version(name) for name in PACKAGES}},
         }
+
+
+def _own_provenance(plan: _Plan, eps_start: Tensor, evaluations: int, seconds: float) -> dict[str, Any]:
+    """What tells one video from the others."""
+    inversion = plan.inversion or {"evaluations": 0, "seconds": 0.0}
+    rewriting = plan.rewrite.seconds if plan.rewrite else 0.0
+    return {
+        "prompt": plan.request.prompt,
+        "rewritten_prompt": plan.rewrite.text if plan.rewrite else None,
+        "rewrite": asdict(plan.rewrite) if plan.rewrite else None,
+        "neighbours": [asdict(neighbour) for neighbour in plan.neighbours],
+        "id": plan.request.id,
+        "seed": plan.request.seed,
+        "inversion": plan.inversion,
+        "start_noise": noise_statistics(eps_start[None]),
+        "evaluations": evaluations + inversion["evaluations"],
+        "seconds": {"sampling": seconds, "inversion": inversion["seconds"], "rewriting": rewriting},
+    }

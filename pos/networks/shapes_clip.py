@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from pos.errors import PosError
 from pos.networks.towers import FrameTower, TemporalMixer
-from pos.networks.weights import load_weights, read_config, save_weights
+from pos.networks.weights import rebuild, save_weights
 
 
 class ShapesCLIP(nn.Module):
@@ -87,10 +87,4 @@ def load_clip(path: Path | str) -> ShapesCLIP:
     Raises:
         PosError: the file is absent, no safetensors file, without configuration, or does not fit it.
     """
-    config = read_config(path)
-    try:
-        clip = ShapesCLIP(**config)
-    except TypeError as error:
-        raise PosError(f"The configuration inside {path} is not one of ShapesCLIP: {error}.") from error
-    load_weights(clip, path)
-    return clip.eval().requires_grad_(False)
+    return rebuild(ShapesCLIP, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +16,25 @@ from pos.errors import PosError
 from pos.storage import write_atomic
 
 _NAMED = 10
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def rebuild(network: type[Network], path: Path | str) -> Network:
+    """A network in evaluation mode from a safetensors file whose metadata holds its constructor's arguments.
+
+    Raises:
+        PosError: the file is absent, no safetensors file, without configuration, or does not fit it.
+    """
+    config = read_config(path)
+    try:
+        module = network(**config)
+    except TypeError as error:
+        raise PosError(
+            f"The configuration inside {path} is not one of {network.__name__}: {error}."
+        ) from error
+    load_weights(module, path)
+    return module.eval().requires_grad_(False)
 
 
 def save_weights(

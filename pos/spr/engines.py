@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from transformers import (
 )
 
 from pos.errors import PosError
-from pos.storage import asset, content_hash
+from pos.storage import asset, content_hash, file_digest
 
 logger = logging.getLogger(__name__)
 
@@ -171,11 +170,7 @@ def resolve_model(model: str) -> Path:
 def fingerprint_folder(folder: Path) -> str:
     """A hash of the files of a model that change its replies, by content."""
     files = sorted({path for pattern in FINGERPRINTED for path in folder.glob(pattern) if path.is_file()})
-    digests = []
-    for path in files:
-        with path.open("rb") as stream:
-            digests.append([path.name, hashlib.file_digest(stream, "sha256").hexdigest()])
-    return content_hash(digests)
+    return content_hash([[path.name, file_digest(path)] for path in files])
 
 
 def load_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
