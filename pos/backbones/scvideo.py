@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from diffusers import AutoencoderKL
@@ -19,7 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
 
 from pos.backbones.base import Backbone, Conditioning, Defaults
 from pos.backbones.codec import FrameCodec
-from pos.diffusion.levels import Level, LevelTable, ddim_levels
+from pos.diffusion.levels import Level, LevelTable, Schedule
 from pos.errors import PosError
 from pos.networks.autoencoder import load_autoencoder
 from pos.networks.inflated_unet import InflatedUNet, load_unet, unet2d_config
@@ -30,6 +29,11 @@ from pos.networks.weights import load_weights
 from pos.storage import content_hash, file_digest, locate
 
 log = logging.getLogger(__name__)
+
+SHAPES_SCHEDULE = Schedule(shift=0.15, spacing="quadratic", prediction="v", final_alpha="one")
+"""What Shapes' SCVideo and NPNet are trained with (conf/experiment/shapes). A video repeats itself over frames
+and places: unshifted, the mean of its latents shows 0.88 of the backgrounds at the noisiest level, and a model
+learns to read them there and not in the prompt. VideoCrafter's signal scale has the same purpose."""
 
 SHOWN = 60  # characters of a truncated prompt in a warning
 
@@ -47,8 +51,7 @@ class SCVideo(Backbone):
         name: for provenance.
         device: ``auto``, ``cpu``, ``cuda``, ...
         precision: ``fp32``, ``fp16`` or ``bf16``.
-        final_alpha: of the clean level: abar[0], as Stable Diffusion has it (``first``), or 1 (``one``),
-            without the last bit of noise, which latents of a small scale would show.
+        schedule: noise levels and what the network predicts; the default is Stable Diffusion's.
     """
 
     def __init__(
@@ -63,9 +66,9 @@ class SCVideo(Backbone):
         name: str = "scvideo",
         device: str | torch.device = "auto",
         precision: str = "fp32",
-        final_alpha: Literal["first", "one"] = "first",
+        schedule: Schedule = Schedule(),
     ) -> None:
-        self.final_alpha = final_alpha
+        self.schedule = schedule
         self.name, self.defaults, self.fingerprint = name, defaults, fingerprint
         self.device, self.dtype = resolve_device(device), resolve_precision(precision)
         self.unet, self.text_encoder = (
@@ -109,7 +112,7 @@ class SCVideo(Backbone):
         return noise.to(latents.dtype)
 
     def levels(self, steps: int) -> LevelTable:
-        return ddim_levels(steps, final_alpha=self.final_alpha)
+        return self.schedule.levels(steps)
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(c, f, h, w) of one video's latents.
@@ -170,7 +173,7 @@ def load_shapes(
         name="shapes",
         device=device,
         precision=precision,
-        final_alpha="one",
+        schedule=SHAPES_SCHEDULE,
     )
     if compiled:
         backbone.unet.compile()

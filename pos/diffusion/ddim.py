@@ -131,7 +131,8 @@ def invert(
         index = table.steps - 1 - step
         asked = level if method == "printed" else target
         raw = predict(latents, asked, index)
-        x0, direction = table.split(raw, latents, level)
+        direction = table.split(raw, latents, asked)[1]
+        x0 = (latents - level.noise * direction) / level.signal
         raised = target.signal * x0 + target.noise * direction
         evaluations += 1
         if residual is not None:

@@ -17,7 +17,7 @@ from pos.errors import PosError
 
 Prediction = Literal["epsilon", "v", "flow"]
 Schedule = Literal["scaled_linear", "linear"]
-Spacing = Literal["leading", "videocrafter"]
+Spacing = Literal["leading", "quadratic", "videocrafter"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,45 @@ class LevelTable:
         return (1 / total, -noise / total), (1 / total, signal / total)
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """What a model is trained with and sampled by: its noise levels and what its network predicts.
+
+    Args:
+        shift: factor of the ratio of signal to noise (see ``shifted``).
+        spacing: how the steps of sampling, and the draws of training, lie between the timesteps.
+        prediction: what the network's raw output is.
+        final_alpha: of the clean level (see ``ddim_levels``).
+    """
+
+    shift: float = 1.0
+    spacing: Literal["leading", "quadratic"] = "leading"
+    prediction: Literal["epsilon", "v"] = "epsilon"
+    final_alpha: Literal["first", "one"] = "first"
+
+    def __post_init__(self) -> None:
+        self.levels(1)  # says what is not possible
+
+    def levels(self, steps: int) -> LevelTable:
+        """The level table of T denoising steps."""
+        return ddim_levels(
+            steps,
+            spacing=self.spacing,
+            final_alpha=self.final_alpha,
+            shift=self.shift,
+            prediction=self.prediction,
+        )
+
+    def alphas(self) -> Tensor:
+        """abar of every timestep, float64."""
+        return shifted(alphas_cumprod(), self.shift)
+
+    def timesteps(self, places: Tensor) -> Tensor:
+        """Timesteps to train on, of ``places`` drawn uniformly from [0, 1): as dense as the sampler's."""
+        spread = places.square() if self.spacing == "quadratic" else places
+        return (spread * 1000).long().clamp(max=999)
+
+
 def alphas_cumprod(
     train_timesteps: int = 1000,
     beta_start: float = 0.00085,
@@ -99,6 +138,20 @@ def alphas_cumprod(
     else:
         raise PosError(f"schedule={schedule!r} is unknown: choose scaled_linear or linear.")
     return torch.cumprod(1 - betas, dim=0)
+
+
+def shifted(alphas: Tensor, shift: float) -> Tensor:
+    """abar of the same schedule with signal-to-noise ratios of ``shift ** 2`` times its own.
+
+    A shift below 1 is what Hoogeboom et al. (2023, "simple diffusion") give larger images, whose many alike
+    pixels average the noise away: a video is alike in space and in time.
+
+    Raises:
+        PosError: a shift that is not positive.
+    """
+    if not 0 < shift < math.inf:
+        raise PosError(f"shift={shift} is not possible: a positive factor of signal over noise.")
+    return shift**2 * alphas / (shift**2 * alphas + 1 - alphas)
 
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, alphas: Tensor) -> Tensor:
@@ -124,6 +177,7 @@ def ddim_levels(
     offset: int = 1,
     final_alpha: Literal["first", "one"] = "first",
     signal_scale: tuple[float, float, int] | None = None,
+    shift: float = 1.0,
     prediction: Prediction = "epsilon",
 ) -> LevelTable:
     """The level table of DDIM (Song et al. 2021) over a DDPM schedule.
@@ -134,12 +188,14 @@ def ddim_levels(
     Args:
         steps: T, 1 to ``train_timesteps``.
         spacing: ``leading`` takes T multiples of ``train_timesteps // T`` (diffusers); ``videocrafter`` takes
-            all of them below ``train_timesteps``, so that T = 30 gives 31 steps.
+            all of them below ``train_timesteps``, so that T = 30 gives 31 steps; ``quadratic`` goes to the
+            last timestep in squares (Song et al. 2021, section D.3), finer where there is little noise.
         offset: added to every timestep.
         final_alpha: the clean level has abar[0] (``first``) or 1 (``one``; diffusers' ``set_alpha_to_one``).
         signal_scale: VideoCrafter's ``use_scale`` as (start, end, timesteps): the signal of timestep t is
             multiplied by a factor that goes linearly from start to end over that many timesteps and then
             stays.
+        shift: factor of the ratio of signal to noise, see ``shifted``.
         prediction: what the network's raw output is.
 
     Raises:
@@ -150,7 +206,7 @@ def ddim_levels(
     if final_alpha not in ("first", "one"):
         raise PosError(f"final_alpha={final_alpha!r} is unknown: choose first or one.")
     timesteps = _timesteps(steps, train_timesteps, spacing, offset)
-    alphas = alphas_cumprod(train_timesteps, beta_start, beta_end, schedule)
+    alphas = shifted(alphas_cumprod(train_timesteps, beta_start, beta_end, schedule), shift)
     scales = _signal_scales(signal_scale, train_timesteps)
 
     def level(timestep: int, abar: float) -> Level:
@@ -166,8 +222,14 @@ def _timesteps(steps: int, train_timesteps: int, spacing: Spacing, offset: int) 
         timesteps = [offset + stride * k for k in range(steps)]
     elif spacing == "videocrafter":
         timesteps = [offset + t for t in range(0, train_timesteps, stride)]
+    elif spacing == "quadratic":
+        squares = torch.linspace(0, 1, steps, dtype=torch.float64) ** 2 if steps > 1 else torch.ones(1)
+        timesteps = []
+        for square in squares.tolist():  # squares lie closer than whole timesteps at first
+            timestep = offset + round((train_timesteps - 1 - offset) * square)
+            timesteps.append(max([timestep, *(last + 1 for last in timesteps[-1:])]))
     else:
-        raise PosError(f"spacing={spacing!r} is unknown: choose leading or videocrafter.")
+        raise PosError(f"spacing={spacing!r} is unknown: choose leading, quadratic or videocrafter.")
     if timesteps[-1] >= train_timesteps:
         raise PosError(
             f"steps={steps} with spacing={spacing} and offset={offset} asks for timestep {timesteps[-1]}, "

@@ -15,6 +15,7 @@ from pos.data.shapes.captions import DETAILS, caption
 from pos.data.shapes.splits import references
 from pos.data.shapes.world import ATTRIBUTES, FRAMES, SIZE
 from pos.diffusion.ddim import Guided, sample
+from pos.diffusion.levels import Schedule
 from pos.diffusion.noise import base_noise
 from pos.networks.autoencoder import load_autoencoder
 from pos.networks.classifiers import load_classifier
@@ -46,6 +47,7 @@ class SampleAccuracy:
         network: InflatedUNet,
         text_encoder: nn.Module,
         tokenizer: PreTrainedTokenizerBase,
+        schedule: Schedule,
         rank: int,
         processes: int,
     ) -> dict[str, float]:
@@ -60,7 +62,7 @@ class SampleAccuracy:
             fingerprint="in training",
             device=device,
             precision="fp32" if device.type == "cpu" else "bf16",
-            final_alpha="one",
+            schedule=schedule,
         )
         judge = self.judge.to(device)
         wanted = torch.cat([clip.scene.attributes for clip in references(self.prompts)])

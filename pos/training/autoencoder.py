@@ -41,10 +41,6 @@ class AutoencoderTask(Task):
         kl: weight of the KL divergence to the unit Gaussian, per latent element.
         judge: shipped weights (below ``pos/assets``) of the classifier that measures attributes through the
             autoencoder; passed over with a warning while they are absent.
-        latent_std: standard deviation that ``scaling_factor`` gives the latents. Below 1 it lowers the
-            signal at every level: a video repeats itself over frames and places, and at unit scale even the
-            noisiest level shows its background (0.88 of them by the mean latent alone), so that a model
-            learns to read it there and not in the prompt. VideoCrafter's signal scale has the same purpose.
     """
 
     network: AutoencoderKL
@@ -59,10 +55,8 @@ class AutoencoderTask(Task):
         moving: float = 2.0,
         kl: float = 1e-4,
         judge: str = "shapes/judge.safetensors",
-        latent_std: float = 1.0,
     ) -> None:
         super().__init__(build_autoencoder(autoencoder), optimization)
-        self.latent_std = latent_std
         self.seed, self.frames = seed, frames
         self.edges, self.moving, self.kl, self.judge = edges, moving, kl, asset(judge)
 
@@ -93,7 +87,7 @@ class AutoencoderTask(Task):
 
     def on_validation_epoch_end(self) -> None:
         metrics = self._reconstruction.metrics()
-        self.network.register_to_config(scaling_factor=self.latent_std / metrics["latent std"])
+        self.network.register_to_config(scaling_factor=1 / metrics["latent std"])
         self.log_dict(metrics)
 
     def export(self, path: Path) -> None:

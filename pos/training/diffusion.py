@@ -1,4 +1,8 @@
-"""Training of SCVideo and NPNet: predict the noise in noised targets under their caption (DDPM's eps-MSE)."""
+"""Training of SCVideo and NPNet: predict the noise in noised targets under their caption (DDPM's eps-MSE).
+
+Or v = signal * eps - noise * x_0 (Salimans and Ho 2022), whose error is that of eps over the signal: the same
+loss, weighted with 1 + 1/SNR.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pos.backbones.scvideo import tokenize
-from pos.diffusion.levels import add_noise, alphas_cumprod
+from pos.diffusion.levels import Schedule, add_noise
 from pos.errors import PosError
 from pos.networks.inflated_unet import InflatedUNet, Subset, save_unet
 from pos.networks.shapes_clip import load_clip
@@ -21,7 +25,7 @@ QUARTERS = ("0-249", "250-499", "500-749", "750-999")  # timesteps whose validat
 
 
 class DiffusionTask(Task):
-    """The eps-MSE at uniform timesteps, with captions dropped so that guidance has an unconditional model.
+    """The eps-MSE at timesteps spread as the sampler's, with captions dropped so that guidance has an unconditional model.
 
     Args:
         network: an ``InflatedUNet``, new or loaded (NPNet starts from SCVideo).
@@ -30,13 +34,12 @@ class DiffusionTask(Task):
         seed: of noises, timesteps and dropped captions.
         text_dropout: fraction of captions replaced by the empty one.
         subset: what is trained, ``scvideo`` or ``all`` (see ``InflatedUNet.trainable_parameters``).
-        snr_cap: weigh a sample by min(SNR, cap) / SNR (Hang et al. 2023), which moves a short training's
-            effort from the finest details to shape and motion; None is the plain loss of the paper.
+        schedule: noise levels and what is predicted; the default is Stable Diffusion's and the paper's.
         compiled: compile the network (torch.compile).
         accuracy: what is sampled and judged at each validation; None for nothing.
 
     Raises:
-        PosError: a dropout outside [0, 1], a cap that is not positive.
+        PosError: a dropout outside [0, 1].
     """
 
     network: InflatedUNet
@@ -49,29 +52,21 @@ class DiffusionTask(Task):
         seed: int,
         text_dropout: float = 0.1,
         subset: Subset = "all",
-        snr_cap: float | None = None,
+        schedule: Schedule = Schedule(),
         compiled: bool = False,
         accuracy: SampleAccuracy | None = None,
     ) -> None:
         super().__init__(network.train(), optimization)
         if not 0 <= text_dropout <= 1:
             raise PosError(f"text_dropout={text_dropout} is not a fraction of captions: choose 0 to 1.")
-        if snr_cap is not None and not snr_cap > 0:
-            raise PosError(
-                f"snr_cap={snr_cap} is not possible: a positive number, or null for the plain loss."
-            )
-        self.seed, self.text_dropout, self.compiled, self.accuracy = seed, text_dropout, compiled, accuracy
+        self.seed, self.text_dropout, self.schedule = seed, text_dropout, schedule
+        self.compiled, self.accuracy = compiled, accuracy
         network.requires_grad_(False)
         for parameter in network.trainable_parameters(subset):
             parameter.requires_grad_(True)
         self.tokenizer = load_tokenizer(asset("shapes/tokenizer.json"))
         self.text_encoder = load_clip(locate(clip)).text.text_model
-        alphas = alphas_cumprod().float()
-        weights = (
-            torch.ones_like(alphas) if snr_cap is None else (snr_cap * (1 - alphas) / alphas).clamp(max=1)
-        )
-        self.register_buffer("alphas", alphas, persistent=False)
-        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("alphas", schedule.alphas().float(), persistent=False)
         self.register_buffer("empty", tokenize(self.tokenizer, [""]), persistent=False)
 
     def on_fit_start(self) -> None:
@@ -81,31 +76,33 @@ class DiffusionTask(Task):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002
         generator = self.generator(self.seed)
         count = len(batch["targets"])
-        timesteps = _spread(count, generator)
+        timesteps = self.schedule.timesteps(_spread(count, generator))
         dropped = torch.rand(count, 1, generator=generator, device=self.device) < self.text_dropout
         ids = torch.where(dropped, self.empty, batch["input_ids"])
         noise = torch.randn(batch["targets"].shape, generator=generator, device=self.device)
-        errors = self._errors(self.network, batch["targets"], ids, timesteps, noise)
-        loss = (self.weights[timesteps] * errors).mean()
+        loss = self._errors(self.network, batch["targets"], ids, timesteps, noise).mean()
         self.log("loss", loss, prog_bar=True)
         return loss
 
     def _errors(
         self, network: torch.nn.Module, targets: Tensor, ids: Tensor, timesteps: Tensor, noise: Tensor
     ) -> Tensor:
-        """Squared error of the predicted noise, the mean of each sample (b,)."""
+        """Squared error of the prediction, the mean of each sample (b,)."""
         with torch.no_grad():
             context = self.text_encoder(input_ids=ids).last_hidden_state
-        noised = add_noise(targets.float(), noise, timesteps, self.alphas)
+        targets = targets.float()
+        noised = add_noise(targets, noise, timesteps, self.alphas)
+        # v is what adding noise gives for the noise instead of the clip, and minus the clip instead of the noise
+        wanted = noise if self.schedule.prediction == "epsilon" else add_noise(noise, -targets, timesteps, self.alphas)
         predicted = network(noised, timesteps, context)
-        return (predicted.float() - noise).square().flatten(1).mean(1)
+        return (predicted.float() - wanted).square().flatten(1).mean(1)
 
     def on_validation_epoch_start(self) -> None:
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         generator = torch.Generator(self.device).manual_seed(1_009 * batch_idx + self.global_rank)
-        timesteps = _spread(len(batch["targets"]), generator)
+        timesteps = self.schedule.timesteps(_spread(len(batch["targets"]), generator))
         noise = torch.randn(batch["targets"].shape, generator=generator, device=self.device)
         # ``forward`` and not a call: that would compile the network once more, for batches without gradients.
         errors = self._errors(self.network.forward, batch["targets"], batch["input_ids"], timesteps, noise)
@@ -113,14 +110,19 @@ class DiffusionTask(Task):
 
     def on_validation_epoch_end(self) -> None:
         timesteps, errors = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
-        metrics = {"noise MSE": errors.mean()}
+        metrics = {"prediction MSE": errors.mean()}
         for quarter, name in enumerate(QUARTERS):
             own = errors[timesteps.div(250, rounding_mode="floor") == quarter]
-            metrics[f"noise MSE, timesteps {name}"] = own.mean() if len(own) else errors.mean()
+            metrics[f"prediction MSE, timesteps {name}"] = own.mean() if len(own) else errors.mean()
         self.log_dict(metrics, sync_dist=True)
         if self.accuracy is not None:
             sampled = self.accuracy(
-                self.network, self.text_encoder, self.tokenizer, self.global_rank, self.trainer.world_size
+                self.network,
+                self.text_encoder,
+                self.tokenizer,
+                self.schedule,
+                self.global_rank,
+                self.trainer.world_size,
             )
             self.log_dict(sampled, sync_dist=True)
 
@@ -129,7 +131,6 @@ class DiffusionTask(Task):
 
 
 def _spread(count: int, generator: torch.Generator) -> Tensor:
-    """Timesteps (b,), a uniform draw from each of b equal parts of 0..999: losses vary less between steps."""
+    """Places (b,) in [0, 1), a uniform draw from each of b equal parts: losses vary less between steps."""
     offsets = torch.rand(count, generator=generator, device=generator.device)
-    places = torch.arange(count, device=generator.device) + offsets
-    return (places * (1000 / count)).long().clamp(max=999)
+    return (torch.arange(count, device=generator.device) + offsets) / count

@@ -53,7 +53,7 @@ def test_psnr_and_scale_have_their_closed_forms(videos):
 
 def test_the_scaling_factor_gives_the_latents_their_deviation(videos):
     settings = Optimization(learning_rate=1.0)
-    task = AutoencoderTask(TINY, settings, seed=0, judge="shapes/none.safetensors", latent_std=0.25)
+    task = AutoencoderTask(TINY, settings, seed=0, judge="shapes/none.safetensors")
     task.log_dict = lambda *_: None
     batch = {"videos": videos[:2, :2, :, :16, :16], "attributes": torch.zeros(2, 6, dtype=torch.int64)}
     with torch.no_grad():
@@ -62,7 +62,7 @@ def test_the_scaling_factor_gives_the_latents_their_deviation(videos):
         task.on_validation_epoch_end()
         latents = task.network.encode(to_unit_range(batch["videos"].flatten(0, 1))).latent_dist.mean
     scaled = task.network.config.scaling_factor * latents
-    assert scaled.std(correction=0).item() == pytest.approx(0.25, rel=1e-4)
+    assert scaled.std(correction=0).item() == pytest.approx(1.0, rel=1e-4)
 
 
 def test_attributes_are_compared_with_and_without(videos):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from torch import Tensor
 
-from pos.backbones.scvideo import load_shapes
+from pos.backbones.scvideo import SHAPES_SCHEDULE, load_shapes
 from pos.data.shapes.world import ATTRIBUTES
 from pos.diffusion.levels import alphas_cumprod
 from pos.errors import PosError
@@ -76,15 +77,23 @@ def test_captions_are_dropped_for_the_empty_one(
     assert low <= int(same.sum()) <= high
 
 
-def test_a_capped_snr_weighs_low_noise_down(files: dict[str, str]) -> None:
-    alphas = alphas_cumprod().float()
-    snr = alphas / (1 - alphas)
-    weights = make_task(files, snr_cap=5.0).weights
-    torch.testing.assert_close(weights, snr.clamp(max=5.0) / snr)
-    task, plain = make_task(files, snr_cap=5.0), make_task(files)
-    task.network, plain.network = Spy(), Spy()
-    assert task.training_step(batch(), 0) < plain.training_step(batch(), 0)
-    assert plain.weights.unique().tolist() == [1.0]
+def test_v_is_predicted_of_the_same_noised_targets(files: dict[str, str]) -> None:
+    task, data = make_task(files, text_dropout=0.0, schedule=SHAPES_SCHEDULE), batch()
+    task.network = Spy()
+    loss = task.training_step(data, 0)
+    spy, clean = task.network, data["targets"].float()
+    abar = SHAPES_SCHEDULE.alphas()[spy.timesteps].float().view(-1, 1, 1, 1, 1)
+    noise = (spy.noised - abar.sqrt() * clean) / (1 - abar).sqrt()
+    wanted = abar.sqrt() * noise - (1 - abar).sqrt() * clean
+    assert loss.item() == pytest.approx(wanted.square().mean().item(), rel=1e-3)
+    assert [int(t) for t in (spy.timesteps / 1000).sqrt() * 4] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["scvideo", "npnet"])
+def test_the_shipped_experiments_train_what_the_backbone_samples(name: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [f"+experiment=shapes/{name}"])
+    assert instantiate(config.task.schedule) == SHAPES_SCHEDULE
 
 
 def test_only_the_chosen_subset_is_trained(files: dict[str, str]) -> None:
@@ -111,7 +120,7 @@ def test_it_learns(files: dict[str, str]) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("settings", [{"text_dropout": 1.5}, {"snr_cap": 0.0}])
+@pytest.mark.parametrize("settings", [{"text_dropout": 1.5}, {"text_dropout": -0.1}])
 def test_bad_settings(files: dict[str, str], settings: dict[str, float]) -> None:
     with pytest.raises(PosError, match=next(iter(settings))):
         make_task(files, **settings)
@@ -144,7 +153,7 @@ def test_the_experiments_of_scvideo_and_npnet_run_end_to_end(files: dict[str, st
         f"task.accuracy.autoencoder={files['autoencoder']}", f"task.accuracy.judge={judge}",
         "task.accuracy.prompts=2", "task.accuracy.steps=2",
     )  # fmt: skip
-    assert metrics["noise MSE"] == pytest.approx(1.0, abs=0.5)
+    assert metrics["prediction MSE"] == pytest.approx(1.0, abs=0.5)
     assert 0 <= metrics["accuracy with detailed prompts"] <= 1
     trained = tmp_path / "scvideo.safetensors"
     assert "accuracy, motion" in trained.with_suffix(".md").read_text()
