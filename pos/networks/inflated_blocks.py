@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+MANY_ROWS = 8192  # of temporal attention, one a place: a training batch has more, a few videos have less
+
+
 class TemporalConv(nn.Conv3d):
     """SCVideo's conv3D: kernel (3, 1, 1) over the frames, at first the identity (Dirac weight, zero bias).
 
@@ -53,8 +56,11 @@ class Attention(nn.Module):
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         batch = query.shape[:-2]
         split = [x.flatten(0, -3).unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (query, key, value)]
-        mixed = functional.scaled_dot_product_attention(*split)
-        return self.to_out[0](mixed.transpose(1, 2).flatten(2).unflatten(0, batch))
+        return self.to_out[0](self.mix(*split).transpose(1, 2).flatten(2).unflatten(0, batch))
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Values (rows, heads, m, d) weighted by softmax(query key^T / sqrt(d)), (rows, heads, n, d)."""
+        return functional.scaled_dot_product_attention(query, key, value)
 
 
 class SparseCausalAttention(Attention):
@@ -91,6 +97,14 @@ class TemporalAttention(Attention):
         positions = get_timestep_embedding(torch.arange(frames, device=tokens.device), dim)
         series = (tokens.transpose(1, 2) + positions.to(tokens.dtype)).contiguous()
         return super().forward(series).transpose(1, 2)
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if len(query) < MANY_ROWS:
+            return super().mix(query, key, value)
+        # A GPU's fused kernels, made for long rows, take twice the time of plain products here, and stop at
+        # 65,535 rows.
+        weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        return weights.float().softmax(-1).to(value.dtype) @ value
 
 
 class InflatedTransformerBlock(nn.Module):

@@ -56,7 +56,8 @@ class DiffusionTask(Task):
         compiled: bool = False,
         accuracy: SampleAccuracy | None = None,
     ) -> None:
-        super().__init__(network.train(), optimization)
+        # The maps are channels-last: kernels of that layout need not be turned round at every step.
+        super().__init__(network.train().to(memory_format=torch.channels_last), optimization)
         if not 0 <= text_dropout <= 1:
             raise PosError(f"text_dropout={text_dropout} is not a fraction of captions: choose 0 to 1.")
         self.seed, self.text_dropout, self.schedule = seed, text_dropout, schedule

@@ -153,7 +153,7 @@ def test_the_experiments_of_scvideo_and_npnet_run_end_to_end(files: dict[str, st
         f"task.accuracy.autoencoder={files['autoencoder']}", f"task.accuracy.judge={judge}",
         "task.accuracy.prompts=2", "task.accuracy.steps=2",
     )  # fmt: skip
-    assert metrics["prediction MSE"] == pytest.approx(1.0, abs=0.5)
+    assert 0.1 < metrics["prediction MSE"] < 1.5
     assert 0 <= metrics["accuracy with detailed prompts"] <= 1
     trained = tmp_path / "scvideo.safetensors"
     assert "accuracy, motion" in trained.with_suffix(".md").read_text()
