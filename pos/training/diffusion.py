@@ -56,13 +56,15 @@ class DiffusionTask(Task):
         compiled: bool = False,
         accuracy: SampleAccuracy | None = None,
     ) -> None:
-        # The maps are channels-last: kernels of that layout need not be turned round at every step.
-        super().__init__(network.train().to(memory_format=torch.channels_last), optimization)
+        super().__init__(network.train(), optimization)
         if not 0 <= text_dropout <= 1:
             raise PosError(f"text_dropout={text_dropout} is not a fraction of captions: choose 0 to 1.")
         self.seed, self.text_dropout, self.schedule = seed, text_dropout, schedule
         self.compiled, self.accuracy = compiled, accuracy
         network.requires_grad_(False)
+        for parameter in network.parameters():
+            if parameter.ndim == 4:  # the maps are channels-last: kernels like them need no turning each step
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         for parameter in network.trainable_parameters(subset):
             parameter.requires_grad_(True)
         self.tokenizer = load_tokenizer(asset("shapes/tokenizer.json"))
