@@ -147,7 +147,7 @@ def load_shapes(
     clip: str = "shapes/clip.safetensors",
     tokenizer: str = "shapes/tokenizer.json",
     steps: int = 50,
-    guidance: float = 4.0,
+    guidance: float = 2.0,
     device: str | torch.device = "auto",
     precision: str = "fp32",
     compiled: bool = False,
