@@ -7,12 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pos.backbones.scvideo import tokenize
 from pos.diffusion.levels import add_noise, alphas_cumprod
 from pos.errors import PosError
 from pos.networks.inflated_unet import InflatedUNet, Subset, save_unet
 from pos.networks.shapes_clip import load_clip
-from pos.networks.tokenizer import load_tokenizer
+from pos.networks.tokenizer import load_tokenizer, tokenize
 from pos.storage import asset, locate
 from pos.training.accuracy import SampleAccuracy
 from pos.training.task import Optimization, Task

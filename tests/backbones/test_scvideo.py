@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from pos.backbones.base import Conditioning
-from pos.backbones.scvideo import SCVideo, load_shapes, load_stable_diffusion
+from pos.backbones.latent import LatentDiffusion
+from pos.backbones.scvideo import load_shapes, load_stable_diffusion
 from pos.errors import PosError
 from pos.networks.inflated_unet import InflatedUNet, unet2d_config
 
@@ -26,7 +27,7 @@ Write = Callable[..., dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def shapes(tmp_path_factory: pytest.TempPathFactory, write_tiny_shapes: Write) -> SCVideo:
+def shapes(tmp_path_factory: pytest.TempPathFactory, write_tiny_shapes: Write) -> LatentDiffusion:
     return load_shapes(**write_tiny_shapes(tmp_path_factory.mktemp("shapes")), device="cpu")
 
 
@@ -36,7 +37,9 @@ def videos() -> torch.Tensor:
     return torch.randint(0, 256, (2, 3, 3, 16, 32), dtype=torch.uint8, generator=rng)
 
 
-def test_encode_is_the_scaled_posterior_mean_of_every_frame(shapes: SCVideo, videos: torch.Tensor) -> None:
+def test_encode_is_the_scaled_posterior_mean_of_every_frame(
+    shapes: LatentDiffusion, videos: torch.Tensor
+) -> None:
     latents = shapes.encode(videos)
     assert latents.shape == (2, *shapes.latent_shape(3, 16, 32)) == (2, 4, 3, 2, 4)
     frame = videos[1, 2].float() / 127.5 - 1
@@ -46,7 +49,9 @@ def test_encode_is_the_scaled_posterior_mean_of_every_frame(shapes: SCVideo, vid
     assert torch.equal(shapes.encode(videos), latents)
 
 
-def test_decode_undoes_the_layout_and_the_scale_of_encode(shapes: SCVideo, videos: torch.Tensor) -> None:
+def test_decode_undoes_the_layout_and_the_scale_of_encode(
+    shapes: LatentDiffusion, videos: torch.Tensor
+) -> None:
     latents = shapes.encode(videos)
     pixels = shapes.decode(latents)
     assert pixels.shape == videos.shape
@@ -57,7 +62,7 @@ def test_decode_undoes_the_layout_and_the_scale_of_encode(shapes: SCVideo, video
     assert (pixels[1, 2].float() - wanted).abs().max() <= 1  # float32 kernels of other batch sizes
 
 
-def test_the_autoencoder_works_in_chunks(shapes: SCVideo, videos: torch.Tensor) -> None:
+def test_the_autoencoder_works_in_chunks(shapes: LatentDiffusion, videos: torch.Tensor) -> None:
     latents, pixels = shapes.encode(videos), shapes.decode(shapes.encode(videos))
     whole, shapes.codec.frames_at_once = shapes.codec.frames_at_once, 4
     torch.testing.assert_close(shapes.encode(videos), latents, rtol=1e-4, atol=1e-5)
@@ -65,30 +70,30 @@ def test_the_autoencoder_works_in_chunks(shapes: SCVideo, videos: torch.Tensor) 
     shapes.codec.frames_at_once = whole
 
 
-def test_predict_is_the_network_at_the_levels_timestep(shapes: SCVideo) -> None:
+def test_predict_is_the_network_at_the_levels_timestep(shapes: LatentDiffusion) -> None:
     latents = torch.randn(2, 4, 3, 4, 6, generator=torch.Generator().manual_seed(1))
     text = shapes.encode_text(["a red ring", ""])
     table = shapes.levels(50)
     assert (table[50].timestep, table[1].timestep, table.prediction) == (981.0, 1.0, "epsilon")
     with torch.no_grad():
-        wanted = shapes.unet(latents, torch.tensor([981.0, 981.0]), text.tensors["text"])
+        wanted = shapes.unet(latents, torch.tensor([981.0, 981.0]), text.tensors["context"])
     torch.testing.assert_close(shapes.predict(latents, table[50], text), wanted)
     assert not torch.allclose(shapes.predict(latents, table[1], text), wanted, atol=1e-4)
     swapped = shapes.predict(latents, table[50], Conditioning.concat([text[1:], text[:1]]))
     assert not torch.allclose(swapped, wanted, atol=1e-5)
 
 
-def test_text_rows_do_not_depend_on_their_batch(shapes: SCVideo) -> None:
+def test_text_rows_do_not_depend_on_their_batch(shapes: LatentDiffusion) -> None:
     prompts = ["a small red ring moving left over sand", "", "a dog, running"]
-    together = shapes.encode_text(prompts).tensors["text"]
+    together = shapes.encode_text(prompts).tensors["context"]
     assert together.shape == (3, 64, 12)
     for row, prompt in enumerate(prompts):
-        alone = shapes.encode_text([prompt]).tensors["text"]
+        alone = shapes.encode_text([prompt]).tensors["context"]
         torch.testing.assert_close(alone[0], together[row], rtol=1e-4, atol=1e-5)
 
 
 def test_a_long_prompt_is_cut_with_one_warning_that_says_what_is_lost(
-    shapes: SCVideo, caplog: pytest.LogCaptureFixture
+    shapes: LatentDiffusion, caplog: pytest.LogCaptureFixture
 ) -> None:
     prompt = "a red ring moving left " * 40 + "past a blue star"
     with caplog.at_level(logging.WARNING):
@@ -104,7 +109,7 @@ def test_a_long_prompt_is_cut_with_one_warning_that_says_what_is_lost(
     ("size", "message"),
     [((0, 16, 16), "frames=0"), ((3, 20, 16), "height=20"), ((3, 16, 0), "width=0")],
 )
-def test_sizes_that_do_not_fit(shapes: SCVideo, size: tuple[int, int, int], message: str) -> None:
+def test_sizes_that_do_not_fit(shapes: LatentDiffusion, size: tuple[int, int, int], message: str) -> None:
     with pytest.raises(PosError, match=message):
         shapes.latent_shape(*size)
     if size[0] and size[2]:
@@ -186,11 +191,11 @@ def test_full_size_reads_the_stable_diffusion_layout(tmp_path: Path) -> None:
     )
     assert (backbone.defaults.frames, backbone.defaults.height, backbone.defaults.width) == (16, 256, 256)
     text = backbone.encode_text(["a b", ""])
-    assert text.tensors["text"].shape == (2, 8, 12)
+    assert text.tensors["context"].shape == (2, 8, 12)
     latents = torch.randn(2, 4, 3, 4, 4, generator=torch.Generator().manual_seed(2))
     level = backbone.levels(50)[25]
     with torch.no_grad():
-        wanted = unet(latents, torch.tensor([level.timestep] * 2), text.tensors["text"])
+        wanted = unet(latents, torch.tensor([level.timestep] * 2), text.tensors["context"])
     torch.testing.assert_close(backbone.predict(latents, level, text), wanted)
 
 

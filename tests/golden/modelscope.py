@@ -65,7 +65,7 @@ class Networks:
     def predict(self, latents: Tensor, level: Level, conditioning: Conditioning) -> Tensor:
         self.asked.append((latents, level.timestep))
         timestep = torch.full((len(latents),), int(level.timestep))
-        return self.unet(latents, timestep, encoder_hidden_states=conditioning.tensors["text"]).sample
+        return self.unet(latents, timestep, encoder_hidden_states=conditioning.tensors["context"]).sample
 
 
 @cache
@@ -76,7 +76,7 @@ def _filled_unet(config: str) -> UNet3DConditionModel:
 
 
 def condition(embedding: Tensor, rows: int) -> Conditioning:
-    return Conditioning({"text": embedding.expand(rows, -1, -1)})
+    return Conditioning({"context": embedding.expand(rows, -1, -1)})
 
 
 def rows_of(ids: list) -> list[list[int]]:
