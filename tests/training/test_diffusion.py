@@ -71,7 +71,7 @@ def test_captions_are_dropped_for_the_empty_one(
     task = make_task(files, text_dropout=dropout)
     task.network = Spy()
     task.training_step(batch(200), 0)
-    empty = load_shapes(**files, device="cpu").encode_text([""]).tensors["text"]
+    empty = load_shapes(**files, device="cpu").encode_text([""]).tensors["context"]
     same = (task.network.context - empty).abs().amax(dim=(1, 2)) < 1e-5
     assert low <= int(same.sum()) <= high
 
