@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pos.diffusion.levels import add_noise, alphas_cumprod
 from pos.errors import PosError
-from pos.networks.inflated_unet import InflatedUNet, Subset, save_unet
+from pos.networks.inflated_unet import InflatedUNet, save_unet
 from pos.networks.shapes_clip import load_clip
 from pos.networks.tokenizer import load_tokenizer, tokenize
 from pos.storage import asset, locate
@@ -47,7 +47,7 @@ class DiffusionTask(Task):
         optimization: Optimization,
         seed: int,
         text_dropout: float = 0.1,
-        subset: Subset = "all",
+        subset: str = "all",
         snr_cap: float | None = None,
         compiled: bool = False,
         accuracy: SampleAccuracy | None = None,

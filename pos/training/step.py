@@ -12,7 +12,7 @@ from torch import nn
 
 from pos.diffusion.levels import add_noise, alphas_cumprod
 from pos.errors import PosError
-from pos.networks.inflated_unet import InflatedUNet, Subset
+from pos.networks.inflated_unet import InflatedUNet
 from pos.networks.placement import resolve_device, resolve_precision
 from pos.training.export import device_name
 
@@ -51,7 +51,7 @@ def measure_step(
     width: int,
     tokens: int,
     batch_size: int,
-    subset: Subset,
+    subset: str,
     steps: int,
     device: str,
     precision: str,
