@@ -10,6 +10,11 @@ from pos.errors import PosError
 from pos.networks.autoencoder import to_pixels, to_unit_range
 
 
+def spatial_factor(vae: AutoencoderKL) -> int:
+    """Pixels of a latent's side."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
 class FrameCodec:
     """A frozen KL autoencoder applied to every frame of a video.
 
@@ -28,7 +33,7 @@ class FrameCodec:
         self.device, self.dtype, self.frames_at_once = device, dtype, frames_at_once
         self.scale: float = vae.config.scaling_factor
         self.channels: int = vae.config.latent_channels
-        self.factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.factor = spatial_factor(vae)
 
     @torch.no_grad()
     def encode(self, videos: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ class LatentDiffusion(Backbone):
         unit: pixels that height and width are multiples of.
         device: ``auto``, ``cpu``, ``cuda``, ...
         precision: ``fp32``, ``fp16`` or ``bf16``.
+        vae_precision: of the autoencoder alone; None is that of the rest.
         decode_chunk: frames that the autoencoder works on together; fewer need less memory.
 
     Raises:
@@ -50,12 +51,13 @@ class LatentDiffusion(Backbone):
         unit: int,
         device: str | torch.device = "auto",
         precision: str = "fp32",
+        vae_precision: str | None = None,
         decode_chunk: int = 256,
     ) -> None:
         self.name, self.defaults, self.fingerprint = name, defaults, fingerprint
         self.device, self.dtype = resolve_device(device), resolve_precision(precision)
         self.unet = unet.to(self.device, self.dtype).eval().requires_grad_(False)
-        self.codec = FrameCodec(vae, self.device, self.dtype, decode_chunk)
+        self.codec = FrameCodec(vae, self.device, resolve_precision(vae_precision or precision), decode_chunk)
         self.text, self.unit, self._levels = text, unit, levels
         text.to(self.device, self.dtype)
 

@@ -6,16 +6,15 @@ train; and at the size of Stable Diffusion 1.4, whose autoencoder and text encod
 
 from __future__ import annotations
 
-import json
+import logging
 from functools import partial
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
-from transformers import CLIPTextModel, CLIPTokenizer
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from pos.backbones.base import Defaults
-from pos.backbones.files import fingerprint
+from pos.backbones.files import DiffusersFolder, fingerprint
 from pos.backbones.latent import LatentDiffusion
 from pos.backbones.text import ClipText
 from pos.diffusion.levels import ddim_levels
@@ -25,7 +24,11 @@ from pos.networks.inflated_unet import InflatedUNet, load_unet, unet2d_config
 from pos.networks.shapes_clip import load_clip
 from pos.networks.tokenizer import load_tokenizer
 from pos.networks.weights import load_weights
-from pos.storage import locate
+from pos.storage import content_hash, file_digest, locate
+
+log = logging.getLogger(__name__)
+
+SD14 = "CompVis/stable-diffusion-v1-4"
 
 
 def load_shapes(
@@ -72,60 +75,62 @@ def load_shapes(
 
 
 def load_stable_diffusion(
-    folder: str,
-    unet: str,
+    folder: str = SD14,
+    unet: str | None = None,
     steps: int = 50,
     guidance: float = 9.0,
     device: str | torch.device = "auto",
     precision: str = "fp16",
+    decode_chunk: int = 256,
 ) -> LatentDiffusion:
     """SCVideo at full size: 16 frames of 256x256, over Stable Diffusion 1.4's autoencoder and text encoder.
 
     Args:
-        folder: Stable Diffusion 1.4 in the diffusers layout (``unet/config.json``, ``vae``, ``text_encoder``,
-            ``tokenizer``), weights in safetensors.
-        unet: the inflated network's weights.
+        folder: Stable Diffusion 1.4 in the diffusers layout, a local folder or a hub id in the local cache;
+            weights in safetensors.
+        unet: the inflated network's weights; None inflates the image model's, where training begins: every
+            frame is then an image of its own.
+        steps, guidance: what is used where a run says nothing else.
+        decode_chunk: frames that the autoencoder works on together.
 
     Raises:
         PosError: a part is absent, no safetensors file, or does not fit.
     """
-    root = Path(folder)
-    config = root / "unet" / "config.json"
-    files = [
-        Path(unet),
-        root / "vae" / "diffusion_pytorch_model.safetensors",
-        root / "text_encoder" / "model.safetensors",
-        root / "tokenizer" / "vocab.json",
-    ]
-    for path in (config, *files):
-        if not path.is_file():
-            raise PosError(
-                f"{path} is absent: SCVideo needs Stable Diffusion 1.4 in the diffusers layout "
-                "(backbone.folder) and the weights of its own network (backbone.unet)."
-            )
-    network = InflatedUNet(**unet2d_config(json.loads(config.read_text())))
-    load_weights(network, files[0])
-    local = {"use_safetensors": True, "local_files_only": True}
-    try:
-        vae = AutoencoderKL.from_pretrained(root / "vae", low_cpu_mem_usage=False, **local)
-        text = ClipText(
-            CLIPTextModel.from_pretrained(root / "text_encoder", **local),
-            CLIPTokenizer.from_pretrained(root / "tokenizer", local_files_only=True),
-        )
-    except (OSError, ValueError) as error:
-        raise PosError(f"{root} is not a usable Stable Diffusion folder: {error}") from error
+    published = DiffusersFolder(folder, "Stable Diffusion 1.4", SD14)
+    network, vae = _full_size(published, unet), published.vae()
+    parts = published.fingerprint("vae", "text_encoder", "tokenizer")
+    own = published.fingerprint("unet") if unet is None else file_digest(Path(unet))
     return LatentDiffusion(
         network,
         vae,
-        text,
+        published.text(),
         name="scvideo",
         defaults=Defaults(frames=16, height=256, width=256, steps=steps, guidance=guidance, fps=8),
-        fingerprint=fingerprint(files),
+        fingerprint=content_hash(parts, own),
         levels=ddim_levels,
         unit=_unit(network, vae),
         device=device,
         precision=precision,
+        decode_chunk=decode_chunk,
     )
+
+
+def _full_size(published: DiffusersFolder, unet: str | None) -> InflatedUNet:
+    """The network at the size of a published image UNet, with its own weights or the image model's."""
+    network = InflatedUNet(**unet2d_config(published.config("unet/config.json")))
+    if unet is None:
+        log.warning(
+            "SCVideo is untrained: its network is Stable Diffusion's, and frames know little of each other."
+        )
+        network.load_unet2d(published.load("unet", UNet2DConditionModel.from_config).state_dict())
+        return network
+    if not Path(unet).is_file():
+        raise PosError(
+            f"{unet} is absent: the weights of the paper's SCVideo are not public; give those of a network "
+            "that you trained with backbone.unet=FILE, or backbone.unet=null for Stable Diffusion's."
+        )
+    load_weights(network, unet)
+    return network
 
 
 def _unit(unet: InflatedUNet, vae: AutoencoderKL) -> int:
