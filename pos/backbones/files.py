@@ -41,7 +41,7 @@ def published(path: Path | str, what: str, where: str, key: str) -> Path:
     """
     path = Path(path)
     if not path.is_file():
-        raise PosError(f"{path} is absent: get {what} with '{where}' and give its place with {key}=DIR.")
+        raise PosError(f"{path} is absent: get {what} with '{where}' and give its place with {key}=PATH.")
     return path
 
 
