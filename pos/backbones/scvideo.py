@@ -19,6 +19,7 @@ from pos.backbones.latent import LatentDiffusion
 from pos.backbones.text import ClipText
 from pos.diffusion.levels import ddim_levels
 from pos.errors import PosError
+from pos.networks.acceleration import Acceleration
 from pos.networks.autoencoder import load_autoencoder
 from pos.networks.inflated_unet import InflatedUNet, load_unet, unet2d_config
 from pos.networks.shapes_clip import load_clip
@@ -40,7 +41,7 @@ def load_shapes(
     guidance: float = 4.0,
     device: str | torch.device = "auto",
     precision: str = "fp32",
-    compiled: bool = False,
+    acceleration: Acceleration = "none",
 ) -> LatentDiffusion:
     """The small SCVideo of the Shapes world: 16 frames of 64x64, latents of 16x16x8x8.
 
@@ -50,14 +51,15 @@ def load_shapes(
     Args:
         unet, autoencoder, clip, tokenizer: files, or names of shipped assets.
         steps, guidance: what is used where a run says nothing else.
-        compiled: compile the network (torch.compile), worth its minute for thousands of videos on a GPU.
+        acceleration: ``none``, ``graph`` (a GPU's), ``compile`` (worth its minutes for thousands of videos
+            on a GPU), or ``auto``.
 
     Raises:
         PosError: a file is absent, no safetensors file, or does not fit its network.
     """
     files = [locate(name) for name in (unet, autoencoder, clip, tokenizer)]
     network, vae = load_unet(files[0]), load_autoencoder(files[1])
-    backbone = LatentDiffusion(
+    return LatentDiffusion(
         network,
         vae,
         ClipText(load_clip(files[2]).text.text_model, load_tokenizer(files[3])),
@@ -68,10 +70,8 @@ def load_shapes(
         unit=_unit(network, vae),
         device=device,
         precision=precision,
+        acceleration=acceleration,
     )
-    if compiled:
-        backbone.unet.compile()
-    return backbone
 
 
 def load_stable_diffusion(
@@ -82,6 +82,7 @@ def load_stable_diffusion(
     device: str | torch.device = "auto",
     precision: str = "fp16",
     decode_chunk: int = 256,
+    acceleration: Acceleration = "none",
 ) -> LatentDiffusion:
     """SCVideo at full size: 16 frames of 256x256, over Stable Diffusion 1.4's autoencoder and text encoder.
 
@@ -92,6 +93,7 @@ def load_stable_diffusion(
             frame is then an image of its own.
         steps, guidance: what is used where a run says nothing else.
         decode_chunk: frames that the autoencoder works on together.
+        acceleration: ``none``, ``graph`` (a GPU's), ``compile`` or ``auto``.
 
     Raises:
         PosError: a part is absent, no safetensors file, or does not fit.
@@ -112,6 +114,7 @@ def load_stable_diffusion(
         device=device,
         precision=precision,
         decode_chunk=decode_chunk,
+        acceleration=acceleration,
     )
 
 

@@ -16,6 +16,7 @@ from pos.backbones.files import DiffusersFolder, build_text
 from pos.backbones.latent import LatentDiffusion
 from pos.backbones.text import ClipText
 from pos.errors import PosError
+from pos.networks.acceleration import Acceleration
 from pos.storage import content_hash
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -75,8 +76,12 @@ class ImageUNet(nn.Module):
         pipeline it is whole and always had its size.
         """
         height, width = (self.factor * side for side in latents.shape[-2:])
-        sizes = torch.tensor([height, width, 0, 0, height, width], device=latents.device)
-        return sizes.expand(len(latents), -1)
+        rows, device = len(latents), latents.device
+        # Filled on the device: a copy from the host could not be part of a CUDA graph.
+        return torch.cat(
+            [torch.full((rows, 1), size, device=device) for size in (height, width, 0, 0, height, width)],
+            dim=1,
+        )
 
 
 class PairedText:
@@ -116,6 +121,7 @@ def load_sd15(
     device: str | torch.device = "auto",
     precision: str = "fp16",
     decode_chunk: int = 8,
+    acceleration: Acceleration = "none",
 ) -> ImageDiffusion:
     """Stable Diffusion 1.5 (and 1.4): images of 512x512.
 
@@ -124,6 +130,7 @@ def load_sd15(
             weights in safetensors, whole or in half precision.
         steps, guidance: what is used where a run says nothing else.
         decode_chunk: images that the autoencoder works on together.
+        acceleration: ``none``, ``graph`` (a GPU's), ``compile`` or ``auto``.
 
     Raises:
         PosError: a part is absent, no safetensors file, or does not fit.
@@ -143,6 +150,7 @@ def load_sd15(
         device=device,
         precision=precision,
         decode_chunk=decode_chunk,
+        acceleration=acceleration,
     )
 
 
@@ -153,6 +161,7 @@ def load_sdxl(
     device: str | torch.device = "auto",
     precision: str = "fp16",
     decode_chunk: int = 1,
+    acceleration: Acceleration = "none",
 ) -> ImageDiffusion:
     """Stable Diffusion XL, the base model alone: images of 1024x1024.
 
@@ -163,6 +172,7 @@ def load_sdxl(
             weights in safetensors, whole or in half precision.
         steps, guidance: what is used where a run says nothing else.
         decode_chunk: images that the autoencoder works on together.
+        acceleration: ``none``, ``graph`` (a GPU's), ``compile`` or ``auto``.
 
     Raises:
         PosError: a part is absent, no safetensors file, or does not fit.
@@ -190,6 +200,7 @@ def load_sdxl(
         precision=precision,
         vae_precision="fp32" if precision == "fp16" and vae.config.force_upcast else None,
         decode_chunk=decode_chunk,
+        acceleration=acceleration,
     )
 
 
