@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pos.errors import PosError
 from pos.networks.unet3d import UNet3D
@@ -73,8 +73,8 @@ def to_videocrafter(state: Mapping[str, Tensor], network: UNet3D) -> dict[str, T
     Raises:
         PosError: a name that the network lacks.
     """
-    modules = _modules(network)
-    return {_rename(name, modules): _their_shape(name, tensor) for name, tensor in state.items()}
+    modules = lvdm_modules(network)
+    return {rename(name, modules): _their_shape(name, tensor) for name, tensor in state.items()}
 
 
 def from_videocrafter(state: Mapping[str, Tensor], network: UNet3D) -> dict[str, Tensor]:
@@ -83,11 +83,11 @@ def from_videocrafter(state: Mapping[str, Tensor], network: UNet3D) -> dict[str,
     Raises:
         PosError: a name that the network lacks.
     """
-    modules = {theirs: ours for ours, theirs in _modules(network).items()}
-    return {_rename(name, modules): _our_shape(name, tensor) for name, tensor in state.items()}
+    modules = {theirs: ours for ours, theirs in lvdm_modules(network).items()}
+    return {rename(name, modules): _our_shape(name, tensor) for name, tensor in state.items()}
 
 
-def _rename(name: str, modules: Mapping[str, str]) -> str:
+def rename(name: str, modules: Mapping[str, str]) -> str:
     """A tensor's name with the longest module that it starts with replaced."""
     parts = name.split(".")
     for end in range(len(parts) - 1, 0, -1):
@@ -110,14 +110,18 @@ def _our_shape(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _modules(network: UNet3D) -> dict[str, str]:
-    """Our modules with what is theirs; a resnet's parts one by one, transformers whole: they agree inside."""
+def lvdm_modules(network: nn.Module) -> dict[str, str]:
+    """Our modules with what is theirs; a resnet's parts one by one, transformers whole: they agree inside.
+
+    Args:
+        network: a :class:`UNet3D`, or VideoCrafter v0.9's, whose layers have one transformer.
+    """
     present = {name for name, _ in network.named_modules()}
-    named = {**OUTSIDE, **dict(_down(network)), **dict(_middle()), **dict(_up(network))}
+    named = {**OUTSIDE, **dict(_down(network)), **dict(_middle(network)), **dict(_up(network))}
     return {ours: theirs for ours, theirs in named.items() if ours in present}
 
 
-def _down(network: UNet3D) -> Iterator[tuple[str, str]]:
+def _down(network: nn.Module) -> Iterator[tuple[str, str]]:
     block = 1
     for level, stage in enumerate(network.down_blocks):
         for layer in range(len(stage.resnets)):
@@ -128,19 +132,24 @@ def _down(network: UNet3D) -> Iterator[tuple[str, str]]:
             block += 1
 
 
-def _middle() -> Iterator[tuple[str, str]]:
+def _middle(network: nn.Module) -> Iterator[tuple[str, str]]:
     yield from _layer("mid_block", 0, "middle_block", 0)
-    yield from _layer("mid_block", 1, "middle_block", 3)  # behind the first layer's transformers
+    yield from _layer("mid_block", 1, "middle_block", _length(network.mid_block))
 
 
-def _up(network: UNet3D) -> Iterator[tuple[str, str]]:
+def _up(network: nn.Module) -> Iterator[tuple[str, str]]:
     block = 0
     for level, stage in enumerate(network.up_blocks):
         for layer in range(len(stage.resnets)):
             yield from _layer(f"up_blocks.{level}", layer, f"output_blocks.{block}", 0)
             block += 1
-        place = 3 if stage.attentions else 1  # after the last layer's resnet and transformers
+        place = _length(stage)  # after the last layer's resnet and transformers
         yield f"up_blocks.{level}.upsamplers.0.conv", f"output_blocks.{block - 1}.{place}.conv"
+
+
+def _length(stage: nn.Module) -> int:
+    """The modules of the stage's layers: a resnet, and a spatial and perhaps a temporal transformer."""
+    return 1 + bool(stage.attentions) + bool(getattr(stage, "temp_attentions", ()))
 
 
 def _layer(stage: str, layer: int, block: str, first: int) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from itertools import chain
 
 import pytest
 
+from tests.golden import tuneavideo
 from tests.golden.modelscope import inversion_cases, pipeline_cases
 from tests.golden.recordings import Case, Recording, recordings
 from tests.golden.unet3d import key_cases as unet3d_key_cases
@@ -64,27 +65,23 @@ KINDS: dict[tuple[str, str], Callable[[Recording], Iterator[Case]]] = {
     (MODELSCOPE, "inversion"): inversion_cases,
     (VC09, "tables"): table_cases,
     (VC12, "tables"): table_cases,
-    (VC09, "scenarios"): sampler_table_cases,
+    (VC09, "scenarios"): lambda recording: chain(sampler_table_cases(recording), sampling_cases(recording)),
     (VC12, "scenarios"): lambda recording: chain(sampler_table_cases(recording), sampling_cases(recording)),
+    (VC09, "cases"): unet_cases,
     (VC12, "cases"): unet_cases,
+    (TAV, "cases"): tuneavideo.unet_cases,
+    (TAV, "inversion"): tuneavideo.loop_cases,
+    (TAV_UNITS, "tensors"): tuneavideo.unit_cases,
 }
 # networks under another's names: what their key map gives
 MAPPED: dict[str, Callable[[Recording], Iterator[Case]]] = {
     "keys_videocrafter1_1024_unet": unet3d_key_cases,
     "keys_videocrafter1_512_unet": unet3d_key_cases,
     "keys_videocrafter2_512_unet": unet3d_key_cases,
-}
-VIDEOCRAFTER, TUNE_A_VIDEO = "needs the VideoCrafter networks", "needs the Tune-A-Video network"
-LATER: dict[tuple[str, str], str] = {
-    (VC09, "cases"): VIDEOCRAFTER,
-    (VC09, "scenarios"): VIDEOCRAFTER,
-    (TAV, "cases"): TUNE_A_VIDEO,
-    (TAV, "inversion"): TUNE_A_VIDEO,
-    (TAV_UNITS, "tensors"): TUNE_A_VIDEO,
+    "keys_videocrafter_v09_256_unet": unet3d_key_cases,
+    "keys_tuneavideo_sd14_unet": tuneavideo.key_cases,
 }
 LATER_KEYS: dict[str, str] = {
-    "keys_tuneavideo_sd14_unet": TUNE_A_VIDEO,
-    "keys_videocrafter_v09_256_unet": VIDEOCRAFTER,
     "keys_videocrafter_vae": "needs the VideoCrafter autoencoder's conversion",
 }
 
@@ -96,8 +93,7 @@ def cases_of(recording: Recording) -> list[Case]:
     if "state_dict" in recording.info and recording.name in FULL_SIZE.keys() | LATER_KEYS.keys():
         return list(key_cases(recording))
     kinds = [(name, entry) for name in recording.classes for entry in recording.info]
-    cases = [case for kind in kinds if kind in KINDS for case in KINDS[kind](recording)]
-    return cases + [Case(entry, later=LATER[kind]) for kind in kinds if kind in LATER for entry in [kind[1]]]
+    return [case for kind in kinds if kind in KINDS for case in KINDS[kind](recording)]
 
 
 # measurements of other people's code on random networks: numbers to read, nothing to reproduce

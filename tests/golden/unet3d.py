@@ -1,35 +1,57 @@
-"""VideoCrafter1 and 2 (LVDM) against our network and our sampler."""
+"""VideoCrafter v0.9, 1 and 2 (LVDM) against our networks and our sampler."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pos.backbones.base import Conditioning
 from pos.diffusion.ddim import Guided, sample
 from pos.diffusion.levels import Level
+from pos.networks.inflated_keys import from_videocrafter09, to_videocrafter09
+from pos.networks.inflated_videocrafter import VideoCrafter09UNet, videocrafter09_config
 from pos.networks.unet3d import UNet3D
 from pos.networks.unet3d_keys import from_videocrafter, to_videocrafter, videocrafter_config
 from tests.golden.recordings import FORWARD, SAMPLING, Case, Recording, assert_close, drawn, filled
 from tests.golden.videocrafter import levels
 
 
+class Version(NamedTuple):
+    """A generation of VideoCrafter: our network, its arguments from the original's, and the key map."""
+
+    network: type[nn.Module]
+    config: Callable[[dict[str, Any]], dict[str, Any]]
+    to_theirs: Callable[..., dict[str, Tensor]]
+    from_theirs: Callable[..., dict[str, Tensor]]
+
+
+V09 = Version(VideoCrafter09UNet, videocrafter09_config, to_videocrafter09, from_videocrafter09)
+V12 = Version(UNet3D, videocrafter_config, to_videocrafter, from_videocrafter)
+
+
+def version(config: dict[str, Any]) -> Version:
+    """Only v0.9's network is told the size of the image."""
+    return V09 if "image_size" in config else V12
+
+
 @cache
-def network(config: str) -> UNet3D:
+def network(config: str) -> nn.Module:
     """Filled by the rule, under the names and in the shapes of the original."""
-    unet = UNet3D(**videocrafter_config(json.loads(config))).eval().requires_grad_(False)
-    theirs = to_videocrafter(unet.state_dict(), unet)
+    arguments = json.loads(config)
+    made = version(arguments)
+    unet = made.network(**made.config(arguments)).eval().requires_grad_(False)
+    theirs = made.to_theirs(unet.state_dict(), unet)
     state = {name: filled(name, tensor.shape) for name, tensor in theirs.items()}
-    unet.load_state_dict(from_videocrafter(state, unet))
+    unet.load_state_dict(made.from_theirs(state, unet))
     return unet
 
 
-def of(recording: Recording) -> UNet3D:
+def of(recording: Recording) -> nn.Module:
     return network(json.dumps(recording.info["config"]))
 
 
@@ -103,12 +125,14 @@ def key_cases(recording: Recording) -> Iterator[Case]:
 
 def check_keys(recording: Recording) -> None:
     """The full-size network has the original's names and shapes, and the map goes there and back."""
+    config = recording.info["config"]
+    made = version(config)
     with torch.device("meta"):
-        unet = UNet3D(**videocrafter_config(recording.info["config"]))
+        unet = made.network(**made.config(config))
     ours = unet.state_dict()
-    theirs = to_videocrafter(ours, unet)
+    theirs = made.to_theirs(ours, unet)
     assert {name: list(entry.shape) for name, entry in theirs.items()} == recording.info["state_dict"]
-    back = from_videocrafter(theirs, unet)
+    back = made.from_theirs(theirs, unet)
     assert {name: entry.shape for name, entry in back.items()} == {
         name: entry.shape for name, entry in ours.items()
     }
