@@ -76,12 +76,10 @@ class ImageUNet(nn.Module):
         pipeline it is whole and always had its size.
         """
         height, width = (self.factor * side for side in latents.shape[-2:])
-        rows, device = len(latents), latents.device
-        # Filled on the device: a copy from the host could not be part of a CUDA graph.
-        return torch.cat(
-            [torch.full((rows, 1), size, device=device) for size in (height, width, 0, 0, height, width)],
-            dim=1,
-        )
+        sizes = torch.zeros(len(latents), 6, device=latents.device)
+        for column, pixels in ((0, height), (1, width), (4, height), (5, width)):
+            sizes[:, column] = pixels  # filled on the device: a CUDA graph records no copy from the host
+        return sizes
 
 
 class PairedText:
