@@ -14,48 +14,49 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pos.networks.group_norm import GroupNorm
 
-class VideoGroupNorm(nn.GroupNorm):
+
+class VideoGroupNorm(GroupNorm):
     """GroupNorm of every frame by itself, or joint: of all frames of a video together.
 
     A joint norm lets the frames see each other, so that a network with it equals its image model on identical
     frames at best.
     """
 
-    def __init__(self, groups: int, channels: int, eps: float, joint: bool) -> None:
-        super().__init__(groups, channels, eps)
+    def __init__(self, groups: int, channels: int, eps: float, joint: bool, silu: bool = False) -> None:
+        super().__init__(groups, channels, eps, silu)
         self.joint = joint
 
-    def forward(self, maps: Tensor, frames: int) -> Tensor:
-        """Feature maps (b*f, c, h, w) to the same shape."""
+    def forward(self, maps: Tensor, frames: int, shift: Tensor | None = None) -> Tensor:
+        """Feature maps (b*f, c, h, w), to which (b, c) is added first where given, to the same shape."""
         if not self.joint:
-            return super().forward(maps)
+            return super().forward(maps, shift)
         video = maps.unflatten(0, (-1, frames)).transpose(1, 2)
-        normed = super().forward(video.flatten(2, 3))
+        normed = super().forward(video.flatten(2, 3), shift)
         return normed.unflatten(2, (frames, -1)).transpose(1, 2).flatten(0, 1)
 
 
 class Resnet(nn.Module):
-    """Stable Diffusion's residual block (diffusers' ResnetBlock2D), with a norm that knows of frames.
+    """Stable Diffusion's residual block (diffusers' ResnetBlock2D), with norms that know of frames.
 
     The time embedding is one a video: projected once, not once a frame.
     """
 
     def __init__(self, channels: int, out_channels: int, temb: int, groups: int, joint_norm: bool) -> None:
         super().__init__()
-        self.norm1 = VideoGroupNorm(groups, channels, 1e-5, joint_norm)
+        self.norm1 = VideoGroupNorm(groups, channels, 1e-5, joint_norm, silu=True)
         self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
         self.time_emb_proj = nn.Linear(temb, out_channels)
-        self.norm2 = VideoGroupNorm(groups, out_channels, 1e-5, joint_norm)
+        self.norm2 = VideoGroupNorm(groups, out_channels, 1e-5, joint_norm, silu=True)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         same = channels == out_channels
         self.conv_shortcut = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, maps: Tensor, temb: Tensor, frames: int) -> Tensor:
-        """Feature maps (b*f, c, h, w) and time embeddings (b, temb) to feature maps."""
-        shift = self.time_emb_proj(functional.silu(temb)).repeat_interleave(frames, dim=0)
-        hidden = self.conv1(functional.silu(self.norm1(maps, frames))) + shift[:, :, None, None]
-        hidden = self.conv2(functional.silu(self.norm2(hidden, frames)))
+        """Feature maps (b*f, c, h, w) and activated time embeddings (b, temb) to feature maps."""
+        hidden = self.conv1(self.norm1(maps, frames))
+        hidden = self.conv2(self.norm2(hidden, frames, self.time_emb_proj(temb)))
         return self.conv_shortcut(maps) + hidden
 
 

@@ -8,61 +8,19 @@ and shapes, so that its weights load.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from diffusers.models.downsampling import Downsample2D
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from pos.errors import PosError
 from pos.networks.inflated_blocks import InflatedTransformer, Resnet, TemporalConv, VideoGroupNorm
-
-
-@dataclass
-class Sizes:
-    """The image UNet that is inflated.
-
-    Attributes:
-        in_channels: channels of the latents, in and out.
-        block_out_channels: width of each level; each level but the last halves height and width.
-        attention_levels: which levels have attention (the middle always has).
-        layers_per_block: resnets of a level on the way down; one more on the way up.
-        heads: attention heads of each level.
-        cross_attention_dim: width of the text embeddings.
-        groups: groups of every GroupNorm.
-        feed_forward: hidden width of the feed-forwards in multiples of the level's width.
-
-    Raises:
-        PosError: the levels do not agree in number, or a width cannot be split into groups and heads.
-    """
-
-    in_channels: int
-    block_out_channels: Sequence[int]
-    attention_levels: Sequence[bool]
-    layers_per_block: int
-    heads: Sequence[int]
-    cross_attention_dim: int
-    groups: int = 32
-    feed_forward: int = 4
-
-    def __post_init__(self) -> None:
-        self.block_out_channels, self.heads = list(self.block_out_channels), list(self.heads)
-        self.attention_levels = list(self.attention_levels)
-        widths, heads, attention = self.block_out_channels, self.heads, self.attention_levels
-        if not len(widths) == len(heads) == len(attention) > 0:
-            raise PosError(
-                "block_out_channels, heads and attention_levels need one entry for each level, "
-                f"not {widths}, {heads} and {attention}."
-            )
-        for width, count in zip(widths, heads, strict=True):
-            if width % self.groups or width % count:
-                raise PosError(
-                    f"{width} channels cannot be split into {self.groups} groups and {count} heads."
-                )
+from pos.networks.inflated_sizes import Sizes
+from pos.networks.resampling import Downsample, Upsample
 
 
 class Inflation(NamedTuple):
@@ -116,7 +74,7 @@ class InflatedTrunk(nn.Module):
             ins = [width] + [out] * (layers - 1)
             block = stage(ins, out, level, len(ins) * sizes.attention_levels[level])
             if level < len(widths) - 1:
-                block.downsamplers.append(Downsample2D(out, use_conv=True, name="op"))
+                block.downsamplers.append(Downsample(out))
             skips += [out] * (len(ins) + len(block.downsamplers))
             self.down_blocks.append(block)
             width = out
@@ -126,17 +84,17 @@ class InflatedTrunk(nn.Module):
             ins = [below + skips.pop() for below in [width] + [out] * layers]
             block = stage(ins, out, level, len(ins) * sizes.attention_levels[level])
             if level > 0:
-                block.upsamplers.append(Upsample2D(out, use_conv=True))
+                block.upsamplers.append(Upsample(out))
             self.up_blocks.append(block)
             width = out
-        self.conv_norm_out = VideoGroupNorm(sizes.groups, width, 1e-5, inflation.joint_norm)
+        self.conv_norm_out = VideoGroupNorm(sizes.groups, width, 1e-5, inflation.joint_norm, silu=True)
         self.conv_out = nn.Conv2d(width, in_channels, 3, padding=1)
 
     def forward(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
         """The predicted noise.
 
         Args:
-            latents: (b, c, f, h, w); any number of frames; h and w multiples of 2 ** (levels - 1).
+            latents: (b, c, f, h, w); any number of frames, any height and width.
             timesteps: (b,), in [0, 999].
             context: text embeddings (b, n, cross_attention_dim).
 
@@ -145,7 +103,7 @@ class InflatedTrunk(nn.Module):
         """
         frames = latents.shape[2]
         maps = latents.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        temb = self.time_embedding(self.time_proj(timesteps).to(latents.dtype))
+        temb = functional.silu(self.time_embedding(self.time_proj(timesteps).to(latents.dtype)))
 
         maps = self.conv_in(maps)
         skips = [maps]
@@ -163,8 +121,8 @@ class InflatedTrunk(nn.Module):
                 maps = torch.cat([maps, skips.pop()], dim=1)
                 maps = self._layer(stage, index, maps, temb, context, frames)
             for upsampler in stage.upsamplers:
-                maps = upsampler(maps)
-        maps = self.conv_out(nn.functional.silu(self.conv_norm_out(maps, frames)))
+                maps = upsampler(maps, skips[-1].shape[2:])
+        maps = self.conv_out(self.conv_norm_out(maps, frames))
         return maps.unflatten(0, (-1, frames)).transpose(1, 2)
 
     def _layer(
@@ -256,45 +214,3 @@ class Stage(nn.Module):
 def _belongs(name: str, layers: Sequence[str]) -> bool:
     """Whether a parameter is in one of the layers, whose names may have several parts ("attn1.to_q")."""
     return any(f".{layer}." in f".{name}" for layer in layers)
-
-
-# What the trunk computes of an image UNet's options in diffusers' config.json; an absent one has this value.
-FIXED = {
-    "center_input_sample": False, "flip_sin_to_cos": True, "freq_shift": 0, "downsample_padding": 1,
-    "mid_block_scale_factor": 1, "act_fn": "silu", "norm_eps": 1e-5, "only_cross_attention": False,
-    "dual_cross_attention": False, "use_linear_projection": False, "class_embed_type": None,
-    "num_class_embeds": None, "resnet_time_scale_shift": "default",
-}  # fmt: skip
-
-
-def published_sizes(config: Mapping[str, Any], suffix: str) -> dict[str, Any]:
-    """The arguments of :class:`Sizes` from the ``config.json`` of a UNet in diffusers' layout.
-
-    There ``attention_head_dim`` is the number of heads, whatever its name says.
-
-    Args:
-        config: of a UNet2DConditionModel of Stable Diffusion 1.x, or of Tune-A-Video's UNet3DConditionModel.
-        suffix: of its blocks' names, "2D" or "3D".
-
-    Raises:
-        PosError: the model has a part that Stable Diffusion 1.x lacks.
-    """
-    attention, plain = f"CrossAttnDownBlock{suffix}", f"DownBlock{suffix}"
-    blocks = config["down_block_types"]
-    if set(blocks) - {attention, plain}:
-        raise PosError(f"Only UNets of the Stable Diffusion 1.x layout inflate, not {list(blocks)}.")
-    other = {name: config[name] for name, value in FIXED.items() if config.get(name, value) != value}
-    if config.get("out_channels", config["in_channels"]) != config["in_channels"]:
-        other["out_channels"] = config["out_channels"]
-    if other:
-        raise PosError(f"Only UNets of the Stable Diffusion 1.x layout inflate, not one with {other}.")
-    heads = config["attention_head_dim"]
-    return {
-        "in_channels": config["in_channels"],
-        "block_out_channels": list(config["block_out_channels"]),
-        "attention_levels": [block == attention for block in blocks],
-        "layers_per_block": config["layers_per_block"],
-        "heads": list(heads) if isinstance(heads, (list, tuple)) else [heads] * len(blocks),
-        "cross_attention_dim": config["cross_attention_dim"],
-        "groups": config["norm_num_groups"],
-    }

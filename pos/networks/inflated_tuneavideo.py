@@ -20,7 +20,8 @@ from pos.networks.inflated_blocks import (
     SparseCausalAttention,
     TemporalAttention,
 )
-from pos.networks.inflated_trunk import InflatedTrunk, Inflation, Sizes, published_sizes
+from pos.networks.inflated_sizes import Sizes, published_sizes
+from pos.networks.inflated_trunk import InflatedTrunk, Inflation
 
 
 class TuneAVideoBlock(nn.Module):

@@ -22,7 +22,8 @@ from pos.networks.inflated_blocks import (
     SparseCausalAttention,
     TemporalAttention,
 )
-from pos.networks.inflated_trunk import InflatedTrunk, Inflation, Sizes, published_sizes
+from pos.networks.inflated_sizes import Sizes, published_sizes
+from pos.networks.inflated_trunk import InflatedTrunk, Inflation
 from pos.networks.weights import rebuild, save_weights
 from pos.storage import locate
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from pos.errors import PosError
 from pos.networks.inflated_blocks import Attention, CrossAttention, InflatedTransformer, TemporalAttention
-from pos.networks.inflated_trunk import InflatedTrunk, Inflation, Sizes
+from pos.networks.inflated_sizes import Sizes
+from pos.networks.inflated_trunk import InflatedTrunk, Inflation
 from pos.networks.relative_attention import RelativeAttention
 
 GROUPS = 32  # of every GroupNorm

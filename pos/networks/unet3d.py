@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from pos.errors import PosError
 from pos.networks.group_norm import GroupNorm
+from pos.networks.resampling import Downsample, Upsample
 from pos.networks.unet3d_blocks import ResnetBlock, SpatialTransformer, TemporalConvLayer, TemporalTransformer
 
 FIRST_HEADS = 8  # of the temporal transformer before the first level
@@ -190,30 +191,6 @@ class Stage(nn.Module):
         if index < len(self.attentions):
             maps = self.temp_attentions[index](self.attentions[index](maps, context), frames)
         return maps
-
-
-class Downsample(nn.Module):
-    """Half the height and width, rounded up."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return self.conv(maps)
-
-
-class Upsample(nn.Module):
-    """Every place doubled, cut to the size of the maps of the way down, and a convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
-        places = maps.permute(0, 2, 3, 1)[:, :, None, :, None]
-        doubled = places.expand(-1, -1, 2, -1, 2, -1).flatten(3, 4).flatten(1, 2)
-        return self.conv(doubled[:, : size[0], : size[1]].permute(0, 3, 1, 2))
 
 
 def _check_levels(widths: list[int], attention: list[bool], head_dim: int, groups: int) -> None:
