@@ -45,11 +45,10 @@ class Recording:
 
 @dataclass
 class Case:
-    """One comparison with a recording; ``later`` says why it cannot be made yet."""
+    """One comparison with a recording."""
 
     name: str
-    check: Callable[[], None] | None = None
-    later: str = ""
+    check: Callable[[], None]
 
 
 def recordings(kind: str) -> list[Recording]:
