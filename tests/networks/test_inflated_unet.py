@@ -158,6 +158,17 @@ def test_any_number_of_frames(tiny: InflatedUNet, frames: int) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("size", [(8, 4), (5, 7), (1, 3)])
+def test_any_height_and_width(image_unet: UNet2DConditionModel, size: tuple[int, int]) -> None:
+    video_unet = InflatedUNet(**unet2d_config(image_unet.config)).eval()
+    video_unet.load_unet2d(image_unet.state_dict())
+    _, timesteps, context = inputs()
+    latents = torch.randn(2, 4, 1, *size, generator=generator(5))
+    wanted = image_unet(latents[:, :, 0], timesteps, context).sample
+    torch.testing.assert_close(video_unet(latents, timesteps, context)[:, :, 0], wanted, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
 def test_samples_of_a_batch_do_not_mix(tiny: InflatedUNet) -> None:
     latents, timesteps, context = inputs()
     both = tiny(latents, timesteps, context)
