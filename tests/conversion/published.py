@@ -19,12 +19,7 @@ from pos.networks.unet3d import UNet3D
 from pos.networks.unet3d_keys import to_videocrafter, videocrafter_config
 from tests.golden.recordings import Recording, fill, filled
 
-RECORDED = {
-    "v0.9": "vc09_unet",
-    "vc1_512": "vc1_512_unet",
-    "vc1_1024": "vc1_1024_unet",
-    "vc2_512": "vc2_512_unet",
-}
+RECORDED = {"v0.9": "vc09", "vc1_512": "vc1_512", "vc1_1024": "vc1_1024", "vc2_512": "vc2_512"}
 SCALES = {"vc1_1024": 0.3, "vc2_512": 0.7}  # where the signal ends
 
 # What convert.py is told of the sizes, beside the UNet's.
@@ -34,7 +29,7 @@ TEXT = {"hidden_size": 24, "intermediate_size": 96, "num_attention_heads": 2, "n
 
 def recording(version: str) -> Recording:
     """Of the tiny UNet of a version."""
-    return Recording(Path(__file__).parents[1] / "golden" / "backbones" / f"{RECORDED[version]}.json")
+    return Recording(Path(__file__).parents[1] / "golden" / "backbones" / f"{RECORDED[version]}_unet.json")
 
 
 def sizes(version: str) -> dict[str, dict[str, Any]]:

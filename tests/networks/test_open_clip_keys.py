@@ -23,7 +23,7 @@ def test_there_and_back():
 def test_the_names_and_shapes_are_those_of_open_clip():
     layers = (
         TEXT["num_hidden_layers"] + 1
-    )  # the tiny tower of open_clip has one more, as the published one has
+    )  # the tower of open_clip has one more
     ours = to_open_clip(CLIPTextModel(CLIPTextConfig(**{**TEXT, "num_hidden_layers": layers})).state_dict())
     theirs = open_clip_tower().state_dict()
     del theirs["text_projection"], theirs["logit_scale"]
