@@ -21,7 +21,7 @@ from pos.diffusion.levels import ddim_levels
 from pos.diffusion.noise import base_noise
 from pos.networks.autoencoder import load_autoencoder
 from pos.networks.classifiers import load_classifier
-from pos.networks.inflated_unet import InflatedUNet
+from pos.networks.inflated_trunk import InflatedTrunk
 from pos.storage import locate
 
 
@@ -46,7 +46,7 @@ class SampleAccuracy:
     @torch.no_grad()
     def __call__(
         self,
-        network: InflatedUNet,
+        network: InflatedTrunk,
         text_encoder: nn.Module,
         tokenizer: PreTrainedTokenizerBase,
         rank: int,

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pos.diffusion.levels import add_noise, alphas_cumprod
 from pos.errors import PosError
-from pos.networks.inflated_unet import InflatedUNet, save_unet
+from pos.networks.inflated_trunk import InflatedTrunk
+from pos.networks.inflated_unet import save_unet
 from pos.networks.shapes_clip import load_clip
 from pos.networks.tokenizer import load_tokenizer, tokenize
 from pos.storage import asset, locate
@@ -23,12 +24,13 @@ class DiffusionTask(Task):
     """The eps-MSE at uniform timesteps, with captions dropped so that guidance has an unconditional model.
 
     Args:
-        network: an ``InflatedUNet``, new or loaded (NPNet starts from SCVideo).
+        network: an ``InflatedUNet``, new or loaded (NPNet starts from SCVideo), or another inflated network.
         clip: a ShapesCLIP, a file or an asset's name; its text tower, frozen, conditions the network.
         optimization: optimiser and schedule.
         seed: of noises, timesteps and dropped captions.
         text_dropout: fraction of captions replaced by the empty one.
-        subset: what is trained, ``scvideo`` or ``all`` (see ``InflatedUNet.trainable_parameters``).
+        subset: what is trained, ``all`` or one of the network's own subsets (``scvideo``; Tune-A-Video's
+            ``tuneavideo`` and ``retrained``).
         snr_cap: weigh a sample by min(SNR, cap) / SNR (Hang et al. 2023), which moves a short training's
             effort from the finest details to shape and motion; None is the plain loss of the paper.
         compiled: compile the network (torch.compile).
@@ -38,11 +40,11 @@ class DiffusionTask(Task):
         PosError: a dropout outside [0, 1], a cap that is not positive.
     """
 
-    network: InflatedUNet
+    network: InflatedTrunk
 
     def __init__(
         self,
-        network: InflatedUNet,
+        network: InflatedTrunk,
         clip: str,
         optimization: Optimization,
         seed: int,
