@@ -14,7 +14,7 @@ from pos.backbones.text import TextEncoder
 from pos.diffusion.levels import Level, LevelTable
 from pos.errors import PosError
 from pos.networks.acceleration import Acceleration, accelerate, channels_last
-from pos.networks.placement import resolve_device, resolve_precision
+from pos.networks.placement import memory_advice, resolve_device, resolve_precision
 
 
 class LatentDiffusion(Backbone):
@@ -37,7 +37,8 @@ class LatentDiffusion(Backbone):
         acceleration: how the network runs faster: ``none``, ``graph`` (a GPU's), ``compile``, or ``auto``.
 
     Raises:
-        PosError: a device that is not there, an unknown precision or acceleration, a chunk of no frames.
+        PosError: a device that is not there or has too little memory, an unknown precision or acceleration, a
+            chunk of no frames.
     """
 
     def __init__(
@@ -59,12 +60,16 @@ class LatentDiffusion(Backbone):
     ) -> None:
         self.name, self.defaults, self.fingerprint = name, defaults, fingerprint
         self.device, self.dtype = resolve_device(device), resolve_precision(precision)
-        self.unet = unet.to(self.device, self.dtype).eval().requires_grad_(False)
-        channels_last(self.unet)
-        self._forward = accelerate(self.unet, acceleration, self.device)
-        self.codec = FrameCodec(vae, self.device, resolve_precision(vae_precision or precision), decode_chunk)
+        vae_dtype = resolve_precision(vae_precision or precision)
+        if decode_chunk < 1:
+            raise PosError(f"decode_chunk={decode_chunk} is not allowed: at least one frame at a time.")
         self.text, self.unit, self._levels = text, unit, levels
-        text.to(self.device, self.dtype)
+        with memory_advice(f"the networks of {name} on {self.device} in {precision}: choose precision=fp16"):
+            self.unet = unet.to(self.device, self.dtype).eval().requires_grad_(False)
+            channels_last(self.unet)
+            self.codec = FrameCodec(vae, self.device, vae_dtype, decode_chunk)
+            text.to(self.device, self.dtype)
+        self._forward = accelerate(self.unet, acceleration, self.device)
 
     def encode_text(self, prompts: Sequence[str]) -> Conditioning:
         return Conditioning(self.text(prompts))

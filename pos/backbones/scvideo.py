@@ -41,6 +41,7 @@ def load_shapes(
     guidance: float = 4.0,
     device: str | torch.device = "auto",
     precision: str = "fp32",
+    decode_chunk: int = 256,
     acceleration: Acceleration = "none",
 ) -> LatentDiffusion:
     """The small SCVideo of the Shapes world: 16 frames of 64x64, latents of 16x16x8x8.
@@ -51,6 +52,7 @@ def load_shapes(
     Args:
         unet, autoencoder, clip, tokenizer: files, or names of shipped assets.
         steps, guidance: what is used where a run says nothing else.
+        decode_chunk: frames that the autoencoder works on together.
         acceleration: ``none``, ``graph`` (a GPU's), ``compile`` (worth its minutes for thousands of videos
             on a GPU), or ``auto``.
 
@@ -70,6 +72,7 @@ def load_shapes(
         unit=_unit(network, vae),
         device=device,
         precision=precision,
+        decode_chunk=decode_chunk,
         acceleration=acceleration,
     )
 
@@ -81,7 +84,7 @@ def load_stable_diffusion(
     guidance: float = 9.0,
     device: str | torch.device = "auto",
     precision: str = "fp16",
-    decode_chunk: int = 256,
+    decode_chunk: int = 16,
     acceleration: Acceleration = "none",
 ) -> LatentDiffusion:
     """SCVideo at full size: 16 frames of 256x256, over Stable Diffusion 1.4's autoencoder and text encoder.

@@ -160,4 +160,6 @@ def _open(path: Path) -> safe_open:
             raise PosError(
                 f"{path} is a pickle: convert it to safetensors with experiments/convert.py first."
             ) from error
-        raise PosError(f"{path} is not a readable safetensors file: {error}.") from error
+        raise PosError(
+            f"{path} is not a readable safetensors file, perhaps a download cut short: {error}."
+        ) from error

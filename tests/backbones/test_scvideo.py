@@ -60,10 +60,26 @@ def test_decode_undoes_the_layout_and_the_scale_of_encode(
 
 def test_the_autoencoder_works_in_chunks(shapes: LatentDiffusion, videos: torch.Tensor) -> None:
     latents, pixels = shapes.encode(videos), shapes.decode(shapes.encode(videos))
-    whole, shapes.codec.frames_at_once = shapes.codec.frames_at_once, 4
+    whole, shapes.codec.frames_at_once = shapes.codec.frames_at_once, 4  # decode_chunk
     torch.testing.assert_close(shapes.encode(videos), latents, rtol=1e-4, atol=1e-5)
     assert (shapes.decode(latents).int() - pixels.int()).abs().max() <= 1
     shapes.codec.frames_at_once = whole
+
+
+@pytest.mark.parametrize("chunk", [0, -1])
+def test_a_chunk_has_at_least_one_frame(tmp_path: Path, write_tiny_shapes: Write, chunk: int) -> None:
+    with pytest.raises(PosError, match=f"decode_chunk={chunk} is not allowed"):
+        load_shapes(**write_tiny_shapes(tmp_path), device="cpu", decode_chunk=chunk)
+
+
+def test_pixels_that_are_not_finite_are_no_black_video(shapes: LatentDiffusion) -> None:
+    """What Stable Diffusion XL's autoencoder makes in fp16."""
+    latents = torch.zeros(1, 4, 2, 2, 2)
+    latents[0, 0, 1] = torch.nan
+    with pytest.raises(
+        PosError, match=r"pixels are not finite in torch\.float32: use another"
+    ):
+        shapes.decode(latents)
 
 
 def test_predict_is_the_network_at_the_levels_timestep(shapes: LatentDiffusion) -> None:
