@@ -61,6 +61,7 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
         width=cfg.width,
         negative_prompt=cfg.negative_prompt or "",
         batch_size=cfg.batch_size,
+        inversion_check=instantiate(cfg.inversion_check) if cfg.inversion_check else None,
         cache_dir=cfg.cache,
     )
 
