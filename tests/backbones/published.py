@@ -10,6 +10,7 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    DiffusionPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -98,7 +99,7 @@ def write_stable_diffusion(root: Path, seed: int = 0) -> StableDiffusionPipeline
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    _write(pipeline, root)
+    write(pipeline, root)
     return pipeline
 
 
@@ -122,11 +123,11 @@ def write_stable_diffusion_xl(
         force_zeros_for_empty_prompt=zero_empty,
         add_watermarker=False,
     )
-    _write(pipeline, root)
+    write(pipeline, root)
     return pipeline
 
 
-def _write(pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline, root: Path) -> None:
+def write(pipeline: DiffusionPipeline, root: Path) -> None:
     pipeline.set_progress_bar_config(disable=True)
     kept = {path: path.read_bytes() for path in root.glob("tokenizer*/*")}
     pipeline.save_pretrained(root)
