@@ -136,6 +136,10 @@ def test_the_signal_is_scaled_as_the_version_was_trained(version: str, end: floa
     assert scales == pytest.approx(expected)
 
 
+def test_steps_that_do_not_divide_the_schedule_are_one_more_as_in_the_authors_sampler(load):
+    assert [load("vc2_512").levels(steps).steps for steps in (50, 30, 6)] == [50, 31, 7]
+
+
 def test_native_defaults(load):
     sized = {"v0.9": (256, 256), "vc1_512": (320, 512), "vc1_1024": (576, 1024), "vc2_512": (320, 512)}
     for version, (height, width) in sized.items():

@@ -16,11 +16,12 @@ from pos.networks.weights import read_config, read_metadata
 
 
 def halves(source: Path) -> dict[str, Part]:
-    """One tensor of eight numbers as two networks that share its memory."""
+    """Eight numbers as two networks, whose tensors share memory in part or as a whole."""
     whole = torch.frombuffer(bytearray(source.read_bytes()), dtype=torch.uint8)
+    tied = whole[4:].clone()
     return {
         "left": Part({"w": whole[:4], "same": whole[:4]}, {"size": 4}, "a model"),
-        "right": Part({"w": whole[4:]}, {"size": 4}, "a model"),
+        "right": Part({"w": tied, "same": tied}, {"size": 4}, "a model"),
     }
 
 
@@ -35,7 +36,7 @@ def test_every_part_is_a_file_that_says_what_it_is_and_where_it_comes_from(sourc
     files = convert(halves, source, tmp_path / "out")
     assert [path.name for path in files] == ["left.safetensors", "right.safetensors"]
     assert bytes(load_file(files[0])["w"].tolist()) == bytes(load_file(files[0])["same"].tolist()) == b"abcd"
-    assert bytes(load_file(files[1])["w"].tolist()) == b"efgh"
+    assert bytes(load_file(files[1])["w"].tolist()) == bytes(load_file(files[1])["same"].tolist()) == b"efgh"
     assert read_config(files[1]) == {"size": 4}
     metadata = read_metadata(files[0])
     assert metadata["model"] == "a model"
@@ -58,7 +59,7 @@ def test_another_file_in_the_place_is_kept_and_nothing_is_written(source, tmp_pa
     if change == "metadata":
         metadata["source_sha256"] = "another"
     elif change == "names":
-        tensors = {"v": tensors["w"]}
+        tensors["v"] = tensors.pop("w")
     elif change == "values":
         tensors["w"] += 1
     else:
