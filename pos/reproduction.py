@@ -10,7 +10,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from pos.generation import parse_seeds
+from pos.generation import build_check, parse_seeds
 from pos.method import Method
 from pos.metrics.reference import Reference
 from pos.pipeline import Pipeline
@@ -71,7 +71,7 @@ def build_study(cfg: DictConfig) -> Study:
         steps=cfg.steps,
         guidance=cfg.guidance,
         batch_size=cfg.batch_size,
-        inversion_check=instantiate(cfg.inversion_check) if cfg.inversion_check else None,
+        inversion_check=build_check(cfg.inversion_check),
         cache_dir=cfg.cache,
     )
     return Study(
