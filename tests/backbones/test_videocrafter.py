@@ -196,7 +196,7 @@ def test_absent_weights_say_what_to_get_where_and_which_key_takes_them(tmp_path:
         "vc2_512": "hf download VideoCrafter/VideoCrafter2 model.ckpt",
     }
     for version, command in published.items():
-        with pytest.raises(PosError, match=r"unet\.safetensors is absent") as error:
+        with pytest.raises(PosError, match=rf"{tmp_path}/unet\.safetensors is absent") as error:
             load_with(tmp_path, version)
         said = str(error.value)
         file = command.split()[-1]
