@@ -49,6 +49,8 @@ def videocrafter_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     fixed = {**FIXED, "out_channels": config["in_channels"]}
     other = {name: config[name] for name, value in fixed.items() if config.get(name, value) != value}
+    if config["channel_mult"][0] != 1:
+        other["channel_mult"] = config["channel_mult"]
     if other:
         raise PosError(f"Only networks of VideoCrafter 1 and 2 load, not one with {other}.")
     multiples = config["channel_mult"]

@@ -170,6 +170,7 @@ def test_a_weight_that_videocrafter_lacks() -> None:
         from_videocrafter({"input_blocks.99.0.weight": torch.zeros(1)}, network)
 
 
-def test_a_configuration_that_videocrafter_lacks() -> None:
-    with pytest.raises(PosError, match="use_causal_attention"):
-        videocrafter_config({**LVDM, "use_causal_attention": True})
+@pytest.mark.parametrize("change", [{"use_causal_attention": True}, {"channel_mult": [2, 1]}])
+def test_a_configuration_that_videocrafter_lacks(change: dict[str, Any]) -> None:
+    with pytest.raises(PosError, match=next(iter(change))):
+        videocrafter_config({**LVDM, **change})
