@@ -15,8 +15,12 @@ def main(cfg: DictConfig) -> None:
         instantiate(cfg.benchmark),
         instantiate(cfg.detectors),
         cfg.out,
+        videos=cfg.videos,
+        frames=instantiate(cfg.frames),
+        unreadable=cfg.unreadable,
         device=cfg.device,
         batch_size=cfg.batch_size,
+        cache=cfg.cache,
     )
 
 

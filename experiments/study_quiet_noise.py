@@ -16,9 +16,10 @@ from pos.data.benchmarks import ShapesBenchmark
 from pos.diffusion.ddim import Guided, sample
 from pos.diffusion.noise import base_noise
 from pos.generation import load_pipeline
-from pos.metrics.evaluation import METRICS, compare, extract, score
-from pos.metrics.features import shapes_detectors
+from pos.metrics.evaluation import METRICS, compare, score
+from pos.metrics.extraction import extract
 from pos.metrics.reference import Reference
+from pos.metrics.shapes import shapes_detectors
 from pos.storage import asset
 
 BATCH = 16

@@ -19,6 +19,7 @@ from pos.data.prompts import TextPrompt, read_prompts
 from pos.data.video import write_lossless, write_preview
 from pos.diffusion.noise import sample_id
 from pos.errors import PosError
+from pos.ona.reconstruction import Check
 from pos.pipeline import Pipeline, Request, Sample
 from pos.storage import lock_folder, write_atomic
 
@@ -61,8 +62,16 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
         width=cfg.width,
         negative_prompt=cfg.negative_prompt or "",
         batch_size=cfg.batch_size,
+        inversion_check=build_check(cfg.inversion_check),
         cache_dir=cfg.cache,
     )
+
+
+def build_check(node: DictConfig | bool | None) -> Check | None:
+    """The look at inverted noises that ``inversion_check`` asks for: its keys, or a plain true or false."""
+    if isinstance(node, DictConfig):
+        return instantiate(node)
+    return Check() if node else None
 
 
 def make_requests(prompts: Sequence[TextPrompt | str], seeds: Sequence[int] = (0,)) -> list[Request]:

@@ -21,9 +21,11 @@ from pos.diffusion.ddim import Guided, sample
 from pos.diffusion.noise import base_noise, sample_generators
 from pos.errors import PosError
 from pos.method import Method
-from pos.ona.inversion import Inverter
+from pos.networks.placement import memory_advice
+from pos.ona.inversion import Inverted, Inverter
 from pos.ona.mixture import mix, noise_statistics
 from pos.ona.npnet import NPNet
+from pos.ona.reconstruction import Check
 from pos.retrieval import Neighbour, Retriever
 from pos.spr.hybrid import HybridSemantics, rewritten_steps
 from pos.spr.rewriting import Rewrite, Rewriter
@@ -36,9 +38,6 @@ PACKAGES = ("torch", "diffusers", "transformers")
 
 PLANNED_VIDEOS = 1024
 """Videos prepared at a time: their guided noises are held in memory until they are used."""
-
-INVERSION_BATCH = 16
-"""Videos inverted at a time where no guidance doubles the batch."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,7 @@ class _Plan:
     request: Request
     neighbours: list[Neighbour]
     rewrite: Rewrite | None
-    guided_noise: Tensor | None
-    inversion: dict[str, Any] | None
+    inverted: Inverted | None
 
 
 @dataclass
@@ -82,7 +80,8 @@ class Pipeline:
         npnet: needed by POS*.
         steps, guidance, frames, height, width: None takes the backbone's own.
         negative_prompt: conditions the unconditional pass of the guidance.
-        batch_size: videos denoised at a time.
+        batch_size: videos denoised at a time; as many clips are inverted at a time as the networks then see.
+        inversion_check: how to look at what inverted noises remember of their clips; None does not look.
         cache_dir: inversions are kept here.
 
     Raises:
@@ -101,6 +100,7 @@ class Pipeline:
     width: int | None = None
     negative_prompt: str = ""
     batch_size: int = 8
+    inversion_check: Check | None = None
     cache_dir: Path | str = "outputs/cache"
 
     def __post_init__(self) -> None:
@@ -144,6 +144,8 @@ class Pipeline:
             parts.append(self.rewriter.fingerprint)
         if self.method.predicts:
             parts.append(self.npnet.fingerprint)
+        if self.method.inverts and self.inversion_check is not None and self.inversion_check.lower_eta:
+            parts.append(self.inversion_check.min_psnr)
         return content_hash(*parts)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Sample]:
@@ -155,15 +157,18 @@ class Pipeline:
         for request in requests:
             if not request.prompt.strip():
                 raise PosError(f"The prompt {request.prompt!r} is empty: give it at least one word.")
-        if self.method.ddim_eta > 0 and (self.method.inverts or self.method.predicts):
+        if self.method.ddim_eta > 0:
             log.warning(
-                "ddim_eta=%g draws noise at every step: little remains of the guided noise.",
+                "ddim_eta=%g draws noise at every step: little remains of the noise that a video starts from "
+                "(the model's authors use %g).",
                 self.method.ddim_eta,
+                self.backbone.defaults.ddim_eta,
             )
         shared = self._shared_provenance()
-        with tqdm(
-            total=len(requests), desc="Generating", unit="video", disable=len(requests) < 2
-        ) as progress:
+        with (
+            memory_advice(self._size()),
+            tqdm(total=len(requests), desc="Generating", unit="video", disable=len(requests) < 2) as progress,
+        ):
             for start in range(0, len(requests), PLANNED_VIDEOS):
                 plans = self._plan(requests[start : start + PLANNED_VIDEOS])
                 for first in range(0, len(plans), self.batch_size):
@@ -171,32 +176,38 @@ class Pipeline:
                     yield from self._generate_batch(batch, shared)
                     progress.update(len(batch))
 
+    def _size(self) -> str:
+        """What is made at a time, and what to do where that is too much."""
+        return (
+            f"batch_size={self.batch_size}, {self.frames} frames of {self.height}x{self.width} pixels and "
+            f"{self.backbone.dtype} on {self.backbone.device}: lower batch_size, frames, height or width, "
+            "choose precision=fp16, or lower backbone.decode_chunk"
+        )
+
     def _plan(self, requests: Sequence[Request]) -> list[_Plan]:
         """What comes before denoising: neighbours (Eq. 3, 6), rewrites (Eq. 7), inverted noises (Eq. 2)."""
         prompts = [request.prompt for request in requests]
         neighbours: list[list[Neighbour]] = [[] for _ in prompts]
         rewrites: list[Rewrite | None] = [None for _ in prompts]
-        noises: list[tuple[Tensor, dict[str, Any]] | None] = [None for _ in prompts]
+        inverted: list[Inverted | None] = [None for _ in prompts]
         if self.method.retrieves:
             neighbours = self.retriever.nearest(prompts, self.rewriter.k if self.method.rewrites else 1)
         if self.method.rewrites:
             references = [[neighbour.caption for neighbour in found] for found in neighbours]
             rewrites = self.rewriter.rewrite(prompts, references, self.retriever.encoder)
         if self.method.inverts:
-            noises = self._invert([found[0] for found in neighbours])
-        return [
-            _Plan(request, found, rewrite, *(noise or (None, None)))
-            for request, found, rewrite, noise in zip(requests, neighbours, rewrites, noises, strict=True)
-        ]
+            inverted = self._invert([found[0] for found in neighbours])
+        return [_Plan(*parts) for parts in zip(requests, neighbours, rewrites, inverted, strict=True)]
 
-    def _invert(self, nearest: Sequence[Neighbour]) -> list[tuple[Tensor, dict[str, Any]]]:
+    def _invert(self, nearest: Sequence[Neighbour]) -> list[Inverted]:
         """The guided noise of each request's nearest clip; a clip that requests share is inverted once."""
         inverter = Inverter(
             self.backbone,
             TensorCache(self.cache_dir, "inversions"),
             steps=self.steps,
             method=self.method.inversion,
-            batch_size=max(self.batch_size, INVERSION_BATCH),
+            batch_size=self.batch_size * (1 if self.guidance == 1 else 2),  # here no guidance doubles it
+            check=self.inversion_check is not None,
         )
         clips = sorted({neighbour.index for neighbour in nearest})
         videos = [self.retriever.pool.video(clip, self.frames, self.height, self.width) for clip in clips]
@@ -204,15 +215,12 @@ class Pipeline:
             videos,
             progress=lambda batches: tqdm(batches, desc="Inverting", unit="batch", disable=not batches),
         )
-        found = {}
-        for clip, result in zip(clips, inverted, strict=True):
-            about = {
-                "evaluations": result.evaluations,
-                "residual": result.residual,
-                "seconds": result.seconds,
-            }
-            found[clip] = (result.noise, {**about, **noise_statistics(result.noise[None])})
-        return [found[neighbour.index] for neighbour in nearest]
+        if self.inversion_check is not None:
+            ids = [self.retriever.pool.ids[clip] for clip in clips]
+            found = [result.reconstruction.psnr for result in inverted]
+            self.inversion_check.warn(dict(zip(ids, found, strict=True)))
+        by_clip = dict(zip(clips, inverted, strict=True))
+        return [by_clip[neighbour.index] for neighbour in nearest]
 
     def _generate_batch(self, plans: Sequence[_Plan], shared: dict[str, Any]) -> Iterator[Sample]:
         started = time.perf_counter()
@@ -242,13 +250,13 @@ class Pipeline:
         seconds = (time.perf_counter() - started) / len(plans)
         evaluations = guided.evaluations + predicted
         for plan, video, mixed in zip(plans, videos, eps_start, strict=True):
-            own = _own_provenance(plan, mixed, evaluations, seconds)
+            own = _own_provenance(plan, mixed, self._eta(plan), evaluations, seconds)
             yield Sample(plan.request, video, own | shared)
 
     def _mix(self, eps: Tensor, plans: Sequence[_Plan]) -> tuple[Tensor, int]:
         """eps_mix of Eq. 4, and the network evaluations that predicting the guided noise took."""
         if self.method.inverts:
-            guided_noise, evaluations = torch.stack([plan.guided_noise for plan in plans]), 0
+            guided_noise, evaluations = torch.stack([plan.inverted.noise for plan in plans]), 0
         elif self.method.predicts:
             requests = [plan.request for plan in plans]
             prompts, ids, seeds = zip(
@@ -259,7 +267,15 @@ class Pipeline:
             )
         else:
             return eps, 0
-        return mix(eps, guided_noise, self.method.eta, self.method.variance_preserving), evaluations
+        preserving = self.method.variance_preserving
+        rows = zip(eps.split(1), guided_noise.split(1), map(self._eta, plans), strict=True)
+        return torch.cat([mix(own, guided, eta, preserving) for own, guided, eta in rows]), evaluations
+
+    def _eta(self, plan: _Plan) -> float:
+        """The weight of a video's guided noise: the method's, unless its clip was badly inverted."""
+        if plan.inverted is None or self.inversion_check is None:
+            return self.method.eta
+        return self.inversion_check.eta(self.method.eta, plan.inverted.reconstruction.psnr)
 
     def _semantics(self, plans: Sequence[_Plan]) -> HybridSemantics:
         """The conditioning of every step (Eq. 8); without a rewrite both halves are the original prompt."""
@@ -277,6 +293,7 @@ class Pipeline:
                 "rewritten_steps": rewritten_steps(self.steps, self.method.gamma),
             },
             "backbone": self.backbone.name,
+            "native": asdict(self.backbone.defaults),
             "steps": self.steps,
             "guidance": self.guidance,
             "negative_prompt": self.negative_prompt,
@@ -285,10 +302,16 @@ class Pipeline:
         }
 
 
-def _own_provenance(plan: _Plan, eps_start: Tensor, evaluations: int, seconds: float) -> dict[str, Any]:
+def _own_provenance(
+    plan: _Plan, eps_start: Tensor, eta: float, evaluations: int, sampling: float
+) -> dict[str, Any]:
     """What tells one video from the others."""
-    inversion = plan.inversion or {"evaluations": 0, "seconds": 0.0}
-    rewriting = plan.rewrite.seconds if plan.rewrite else 0.0
+    inverted = plan.inverted
+    seconds = {
+        "sampling": sampling,
+        "inversion": inverted.seconds if inverted else 0.0,
+        "rewriting": plan.rewrite.seconds if plan.rewrite else 0.0,
+    }
     return {
         "prompt": plan.request.prompt,
         "rewritten_prompt": plan.rewrite.text if plan.rewrite else None,
@@ -296,8 +319,9 @@ def _own_provenance(plan: _Plan, eps_start: Tensor, evaluations: int, seconds: f
         "neighbours": [asdict(neighbour) for neighbour in plan.neighbours],
         "id": plan.request.id,
         "seed": plan.request.seed,
-        "inversion": plan.inversion,
+        "inversion": inverted.told() if inverted else None,
+        "eta": eta,
         "start_noise": noise_statistics(eps_start[None]),
-        "evaluations": evaluations + inversion["evaluations"],
-        "seconds": {"sampling": seconds, "inversion": inversion["seconds"], "rewriting": rewriting},
+        "evaluations": evaluations + (inverted.evaluations if inverted else 0),
+        "seconds": seconds,
     }

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from pos.generation import parse_seeds
+from pos.generation import build_check, parse_seeds
 from pos.method import Method
 from pos.metrics.reference import Reference
 from pos.pipeline import Pipeline
@@ -71,6 +71,7 @@ def build_study(cfg: DictConfig) -> Study:
         steps=cfg.steps,
         guidance=cfg.guidance,
         batch_size=cfg.batch_size,
+        inversion_check=build_check(cfg.inversion_check),
         cache_dir=cfg.cache,
     )
     return Study(
@@ -149,6 +150,9 @@ def _notes(study: Study, results: dict[str, Any]) -> list[str]:
         told += f", deviation {noise['start_std']:.3f}"
         if noise["inverted_std"] is not None:
             told += f", inverted noise of deviation {noise['inverted_std']:.3f}"
+        if noise["reconstruction_psnr"] is not None:
+            told += f", clips sampled back from it at {noise['reconstruction_psnr']:.1f} dB"
+            told += f" ({noise['least_reconstruction_psnr']:.1f} at the least)"
         notes.append(told + ".")
     return notes
 

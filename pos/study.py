@@ -19,8 +19,10 @@ from pos.data.video import read_video
 from pos.errors import PosError
 from pos.generation import jsonable, store
 from pos.method import Method
-from pos.metrics.evaluation import compare, extract, record, score
-from pos.metrics.features import FeatureSet, ShapesDetectors
+from pos.metrics.detectors import Detectors
+from pos.metrics.evaluation import compare, record, score
+from pos.metrics.extraction import extract
+from pos.metrics.features import FeatureSet
 from pos.metrics.reference import Reference
 from pos.pipeline import Pipeline, Request, Sample
 from pos.storage import content_hash, lock_folder, write_atomic
@@ -132,7 +134,7 @@ class Study:
                 _store_all(pipeline.generate(todo), folder)
 
     def score(
-        self, detectors: ShapesDetectors, reference: Reference, device: torch.device | str = "cpu"
+        self, detectors: Detectors, reference: Reference, device: torch.device | str = "cpu"
     ) -> dict[str, Any]:
         """Score every row and compare it with the first; needs all videos.
 
@@ -212,7 +214,7 @@ class Study:
         return self.out / "videos" / f"{key}-{pipeline.config_hash[:8]}"
 
     def _features(
-        self, key: str, folder: Path, detectors: ShapesDetectors, device: torch.device | str
+        self, key: str, folder: Path, detectors: Detectors, device: torch.device | str
     ) -> FeatureSet:
         requests = self.requests
         path = (
@@ -233,7 +235,7 @@ class Study:
         features.save(path)
         return features
 
-    def _setting(self, detectors: ShapesDetectors) -> dict[str, Any]:
+    def _setting(self, detectors: Detectors) -> dict[str, Any]:
         return {
             "benchmark": self.benchmark.name,
             "prompts": len(self.benchmark.prompts),

@@ -23,9 +23,14 @@ def cost(provenance: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def noise(provenance: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Statistics of the starting and of the inverted noise: Eq. 4 does not keep unit variance."""
+    """Statistics of the starting and of the inverted noise, and what is left of the clips in it.
+
+    Eq. 4 does not keep unit variance.
+    """
     inversions = [entry["inversion"] for entry in provenance if entry["inversion"]]
     residuals = [entry["residual"] for entry in inversions if entry["residual"] is not None]
+    checks = [entry.get("reconstruction") for entry in inversions]
+    checked = [float(check["psnr"]) for check in checks if check]  # JSON has "inf" as a text
     return {
         "start_mean": _mean([entry["start_noise"]["mean"] for entry in provenance]),
         "start_std": _mean([entry["start_noise"]["std"] for entry in provenance]),
@@ -33,6 +38,8 @@ def noise(provenance: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "inverted_std": _mean([entry["std"] for entry in inversions]),
         "inverted_channel_std": _mean_rows([entry["channel_std"] for entry in inversions]),
         "largest_residual": max(residuals, default=None),
+        "reconstruction_psnr": _mean(checked),
+        "least_reconstruction_psnr": min(checked, default=None),
     }
 
 

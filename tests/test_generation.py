@@ -19,6 +19,7 @@ from pos.data.video import read_video
 from pos.errors import PosError
 from pos.generation import build_pipeline, load_pipeline, make_requests, parse_seeds, run, slug
 from pos.method import Method
+from pos.ona.reconstruction import Check
 from pos.pipeline import Pipeline
 from pos.storage import lock_folder
 from tests.closed_form import SPREAD, ColourBackbone
@@ -140,6 +141,20 @@ def test_the_parts_a_method_does_not_ask_are_not_made(configured):
         configured("prompt=red", "method=baseline", "pool=folder", "pool.path=/nowhere")
     )
     assert (pipeline.retriever, pipeline.rewriter, pipeline.npnet) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "check"),
+    [
+        ([], Check()),
+        (["inversion_check=true"], Check()),
+        (["inversion_check=false"], None),
+        (["inversion_check=null"], None),
+        (["inversion_check.min_psnr=30", "inversion_check.lower_eta=true"], Check(30, True)),
+    ],
+)
+def test_the_look_at_inversions_is_a_choice(configured, words: list[str], check: Check | None):
+    assert build_pipeline(configured("prompt=red", *words)).inversion_check == check
 
 
 @pytest.mark.parametrize(

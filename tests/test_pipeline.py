@@ -19,6 +19,7 @@ from pos.errors import PosError
 from pos.generation import make_requests
 from pos.method import Method
 from pos.ona.npnet import NPNet
+from pos.ona.reconstruction import Check
 from pos.pipeline import Pipeline, Request, Sample
 from pos.retrieval import Retriever
 from tests.closed_form import COLOURS, ColourBackbone, ColourPool, WordCounts
@@ -221,6 +222,71 @@ class TestBadInput:
         pipeline.rewriter.k = 4
         with pytest.raises(PosError, match=r"k=4 .* 1 to 3"):
             next(pipeline.generate(make_requests(["red"])))
+
+
+class TestInversionCheck:
+    def test_what_a_noise_remembers_is_recorded(self, make, caplog):
+        (plain,) = make(ROWS["ona"]).generate(make_requests(["red"]))
+        assert plain.provenance["inversion"]["reconstruction"] is None
+        (checked,) = make(ROWS["ona"], inversion_check=Check(min_psnr=0.0)).generate(make_requests(["red"]))
+        found = checked.provenance["inversion"]["reconstruction"]
+        assert set(found) == {"psnr", "latent_error", "seconds"}
+        assert found["psnr"] > 0
+        assert 0 < checked.provenance["inversion"]["ks_distance"] < 1
+        assert checked.video.equal(plain.video)
+        assert checked.provenance["config"] == plain.provenance["config"]
+        assert checked.provenance["evaluations"] == plain.provenance["evaluations"]
+        assert "reconstructed at less" not in caplog.text
+
+    def test_a_clip_that_was_badly_inverted_is_named(self, make, caplog):
+        list(make(ROWS["ona"], inversion_check=Check(min_psnr=99.0)).generate(make_requests(["red", "blue"])))
+        assert "2 of 2 inverted clips are reconstructed at less than 99 dB" in caplog.text
+        assert all(f"{clip} (" in caplog.text for clip in ("red", "blue"))
+
+    def test_its_eta_is_lowered_where_that_is_asked(self, make):
+        requests = make_requests(["red", "green"])
+        check = Check(min_psnr=99.0, lower_eta=True)
+        pipeline = make(ROWS["ona"], inversion_check=check)
+        samples = list(pipeline.generate(requests))
+        etas = [sample.provenance["eta"] for sample in samples]
+        psnrs = [sample.provenance["inversion"]["reconstruction"]["psnr"] for sample in samples]
+        assert etas == [0.5 * 10 ** ((psnr - 99) / 20) for psnr in psnrs]
+        for row, eta in enumerate(etas):
+            alone = make(replace(ROWS["ona"], eta=eta))
+            list(alone.generate(requests[row : row + 1]))
+            assert denoised(pipeline)[0][0][row].equal(denoised(alone)[0][0][0])
+        assert pipeline.config_hash != make(ROWS["ona"]).config_hash
+        other = replace(check, min_psnr=98.0)
+        assert pipeline.config_hash != make(ROWS["ona"], inversion_check=other).config_hash
+        assert make(ROWS["spr"], inversion_check=check).config_hash == make(ROWS["spr"]).config_hash
+
+
+class TestMemory:
+    @pytest.mark.parametrize("call", [1, 6])  # of the inversion, of the denoising
+    def test_too_little_of_it_is_one_sentence_with_what_helps(self, make, monkeypatch, call: int):
+        pipeline = make(ROWS["ona"], batch_size=3)
+        predict = pipeline.backbone.predict
+
+        def limited(*arguments):
+            if len(pipeline.backbone.calls) == call - 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nGPU 0 has ...")
+            return predict(*arguments)
+
+        monkeypatch.setattr(pipeline.backbone, "predict", limited)
+        with pytest.raises(PosError) as raised:
+            list(pipeline.generate(make_requests(["red"])))
+        said = str(raised.value)
+        assert said.startswith("Out of memory with batch_size=3, 2 frames of 4x4 pixels and torch.float32")
+        for key in ("lower batch_size, frames, height or width", "precision=fp16", "backbone.decode_chunk"):
+            assert key in said
+        assert len(said.splitlines()) == 1
+
+    @pytest.mark.parametrize(("guidance", "sizes"), [(1.0, [1, 1, 1]), (3.0, [2, 1])])
+    def test_as_many_clips_are_inverted_at_a_time_as_the_network_sees(self, make, guidance, sizes):
+        pipeline = make(ROWS["ona"], batch_size=1, guidance=guidance)
+        list(pipeline.generate(make_requests(["red", "green", "blue"])))
+        inverting = [len(latents) for latents, _, colours in pipeline.backbone.calls if not colours.any()]
+        assert inverting[:: pipeline.steps] == sizes
 
 
 def test_samples_come_in_order_and_as_they_are_made(make):

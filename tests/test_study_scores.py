@@ -14,8 +14,9 @@ from pos import study as study_module
 from pos.data.shapes.world import draw_scenes, render
 from pos.data.video import read_video
 from pos.errors import PosError
-from pos.metrics.evaluation import ACCURACY, METRICS, extract
-from pos.metrics.features import ShapesDetectors
+from pos.metrics.detectors import Detectors
+from pos.metrics.evaluation import ACCURACY, METRICS
+from pos.metrics.extraction import extract
 from pos.metrics.reference import Reference
 from pos.study import Shard, Study
 from tests.closed_form import ColourPool
@@ -30,12 +31,12 @@ def make(tmp_path: Path) -> Callable[..., Study]:
 
 
 @pytest.fixture(scope="module")
-def detectors() -> ShapesDetectors:
+def detectors() -> Detectors:
     return build_detectors()
 
 
 @pytest.fixture(scope="module")
-def reference(detectors: ShapesDetectors) -> Reference:
+def reference(detectors: Detectors) -> Reference:
     clips = render(draw_scenes(range(12)))
     names = [str(index) for index in range(12)]
     return Reference.of(extract(clips, names, names, detectors), "12 clips")

@@ -30,12 +30,14 @@ def test_cost_is_the_mean_over_videos_of_all_stages():
 
 def test_noise_means_over_videos_and_over_those_that_were_inverted():
     inversion = {"mean": 0.1, "std": 0.8, "channel_std": [0.7, 0.9], "residual": 1e-6}
+    inversion["reconstruction"] = {"psnr": 20.0}
     entries = [
         {"start_noise": {"mean": 0.0, "std": 1.0}, "inversion": None},
         {"start_noise": {"mean": 0.2, "std": 0.8}, "inversion": inversion},
         {
             "start_noise": {"mean": 0.1, "std": 0.9},
-            "inversion": {**inversion, "std": 1.0, "channel_std": [0.9, 1.1], "residual": 1e-3},
+            "inversion": {**inversion, "std": 1.0, "channel_std": [0.9, 1.1], "residual": 1e-3}
+            | {"reconstruction": {"psnr": 30.0}},
         },
     ]
     told = noise(entries)
@@ -43,9 +45,15 @@ def test_noise_means_over_videos_and_over_those_that_were_inverted():
     assert (told["inverted_mean"], told["inverted_std"]) == pytest.approx((0.1, 0.9))
     assert told["inverted_channel_std"] == pytest.approx([0.8, 1.0])
     assert told["largest_residual"] == 1e-3
+    assert (told["reconstruction_psnr"], told["least_reconstruction_psnr"]) == (25.0, 20.0)
     plain = noise(entries[:1])
     assert {plain[name] for name in ("inverted_mean", "inverted_std", "largest_residual")} == {None}
     assert plain["inverted_channel_std"] is None
+    assert plain["reconstruction_psnr"] is plain["least_reconstruction_psnr"] is None
+    unchecked = [{**entries[1], "inversion": {**inversion, "reconstruction": None}}]
+    assert noise(unchecked)["reconstruction_psnr"] is None
+    exact = [{**entries[1], "inversion": {**inversion, "reconstruction": {"psnr": "inf"}}}]
+    assert noise(exact)["reconstruction_psnr"] == float("inf")
 
 
 def test_rewrites_count_once_a_prompt_whatever_the_seeds():

@@ -21,6 +21,8 @@ class Defaults:
         steps: DDIM steps T.
         guidance: classifier-free guidance scale; 1 means none.
         fps: frames a second of the written video.
+        ddim_eta: of the sampler that the model's authors use, for the record: ours is deterministic wherever
+            a run does not say ``method.ddim_eta``.
     """
 
     frames: int
@@ -29,6 +31,7 @@ class Defaults:
     steps: int
     guidance: float
     fps: float
+    ddim_eta: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,11 @@ from pos.errors import PosError
 from pos.networks.autoencoder import to_pixels, to_unit_range
 
 
+def spatial_factor(vae: AutoencoderKL) -> int:
+    """Pixels of a latent's side."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
 class FrameCodec:
     """A frozen KL autoencoder applied to every frame of a video.
 
@@ -28,7 +33,7 @@ class FrameCodec:
         self.device, self.dtype, self.frames_at_once = device, dtype, frames_at_once
         self.scale: float = vae.config.scaling_factor
         self.channels: int = vae.config.latent_channels
-        self.factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.factor = spatial_factor(vae)
 
     @torch.no_grad()
     def encode(self, videos: Tensor) -> Tensor:
@@ -45,18 +50,25 @@ class FrameCodec:
             for frames in videos.flatten(0, 1).split(self.frames_at_once)
         ]
         latents = torch.cat(means).float() * self.scale
-        if not latents.isfinite().all():
-            raise PosError(
-                f"The autoencoder's latents are not finite in {self.dtype}: use another precision."
-            )
+        self._check_finite(latents, "latents")
         return latents.unflatten(0, videos.shape[:2]).transpose(1, 2)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """(b, c, f, h, w) to uint8 (b, f, 3, height, width), on the CPU."""
+        """(b, c, f, h, w) to uint8 (b, f, 3, height, width), on the CPU.
+
+        Raises:
+            PosError: pixels that are not finite.
+        """
         frames = latents.transpose(1, 2).flatten(0, 1) / self.scale
-        pixels = [
-            to_pixels(self.vae.decode(chunk.to(self.device, self.dtype)).sample).cpu()
-            for chunk in frames.split(self.frames_at_once)
-        ]
+        pixels = [self._pixels(chunk) for chunk in frames.split(self.frames_at_once)]
         return torch.cat(pixels).unflatten(0, (len(latents), -1))
+
+    def _pixels(self, latents: Tensor) -> Tensor:
+        images = self.vae.decode(latents.to(self.device, self.dtype)).sample
+        self._check_finite(images, "pixels")
+        return to_pixels(images).cpu()
+
+    def _check_finite(self, values: Tensor, what: str) -> None:
+        if not values.isfinite().all():
+            raise PosError(f"The autoencoder's {what} are not finite in {self.dtype}: use another precision.")

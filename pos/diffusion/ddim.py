@@ -105,7 +105,9 @@ def invert(
     From level k to k + 1 with x_k at hand, ``next`` asks the network about (x_k, level k + 1), as diffusers,
     Tune-A-Video and null-text inversion do; ``printed`` about (x_k, level k), as Eq. 2 is written;
     ``fixed_point`` starts from ``next`` and solves for the x_{k+1} that a denoising step takes to x_k. Both
-    explicit methods are first-order approximations of the latter.
+    explicit methods are first-order approximations of the latter. Eq. 2 speaks of eps: a network that
+    predicts something else is asked for eps at the level it is told. (diffusers' DDIMInverseScheduler reads v
+    at level k though it asked about k + 1, and is far off: a round trip of 1.5 instead of 0.3 on Shapes.)
 
     Args:
         predict: the network's raw output; the paper uses the empty prompt and no guidance.

@@ -16,7 +16,7 @@ from torch import Tensor
 from pos.errors import PosError
 
 Prediction = Literal["epsilon", "v", "flow"]
-Schedule = Literal["scaled_linear", "linear"]
+Betas = Literal["scaled_linear", "linear"]
 Spacing = Literal["leading", "quadratic", "videocrafter"]
 
 
@@ -121,7 +121,7 @@ def alphas_cumprod(
     train_timesteps: int = 1000,
     beta_start: float = 0.00085,
     beta_end: float = 0.012,
-    schedule: Schedule = "scaled_linear",
+    schedule: Betas = "scaled_linear",
 ) -> Tensor:
     """abar of DDPM (Ho et al. 2020) for timesteps 0 to ``train_timesteps`` - 1, float64.
 
@@ -172,7 +172,7 @@ def ddim_levels(
     train_timesteps: int = 1000,
     beta_start: float = 0.00085,
     beta_end: float = 0.012,
-    schedule: Schedule = "scaled_linear",
+    schedule: Betas = "scaled_linear",
     spacing: Spacing = "leading",
     offset: int = 1,
     final_alpha: Literal["first", "one"] = "first",

@@ -1,29 +1,26 @@
-"""Evaluation in three steps: ``extract`` features once, ``score`` a set of them, ``compare`` two scores."""
+"""Evaluation of extracted features: ``score`` a set of videos, ``compare`` two scores."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
 from pos.metrics.attributes import attribute_accuracy
 from pos.metrics.clip_fid import clip_fid
 from pos.metrics.clipsim import clipsim
-from pos.metrics.features import FeatureSet, ShapesDetectors
+from pos.metrics.features import FeatureSet
 from pos.metrics.fid import fid
 from pos.metrics.fvd import fvd
 from pos.metrics.inception_score import inception_score
 from pos.metrics.reference import Reference
 from pos.metrics.statistics import Estimate, Resampling, interval
-from pos.storage import TensorCache, content_hash
 
 
 @dataclass(frozen=True)
@@ -31,23 +28,30 @@ class Metric:
     """A metric of a set of videos.
 
     Attributes:
+        label: its name in sentences.
         better: which direction is better.
         centred: whether repeated videos bias it, so that its intervals are centred (``statistics.interval``).
-        samples: its values (b,) from the rows of a ``FeatureSet``, the reference and the weights (b, n).
+        detector: what sees the videos.
+        row: what of a ``FeatureSet`` it reads.
+        compared: whether it needs statistics of real videos, those of its detector.
     """
 
+    label: str
     better: Literal["lower", "higher"]
     centred: bool
-    samples: Callable[[dict[str, Tensor], Reference, Tensor], Tensor]
+    detector: str
+    row: str
+    compared: bool
 
 
 METRICS = {
-    "fid": Metric("lower", True, lambda rows, real, weights: fid(rows["fid"], real.fid, weights)),
-    "clip_fid": Metric("lower", True, lambda rows, real, weights: clip_fid(rows["clip"], real.clip, weights)),
-    "clipsim": Metric("higher", False, lambda rows, _, weights: clipsim(rows["clipsim"], weights)),
-    "fvd": Metric("lower", True, lambda rows, real, weights: fvd(rows["fvd"], real.fvd, weights)),
-    "is": Metric("higher", True, lambda rows, _, weights: inception_score(rows["classes"], weights)),
+    "fid": Metric("FID", "lower", True, "fid", "fid", True),
+    "clip_fid": Metric("CLIP-FID", "lower", True, "clip", "clip", True),
+    "clipsim": Metric("CLIPSIM", "higher", False, "clip", "clipsim", False),
+    "fvd": Metric("FVD", "lower", True, "fvd", "fvd", True),
+    "is": Metric("IS", "higher", True, "inception", "classes", False),
 }
+_DISTANCES: dict[str, Callable[..., Tensor]] = {"fid": fid, "clip_fid": clip_fid, "fvd": fvd}
 ACCURACY = ("accuracy", *(f"accuracy_{attribute}" for attribute in ATTRIBUTES))
 """Attribute accuracy over all named attributes, then of each; higher is better."""
 
@@ -81,68 +85,59 @@ class Difference(Estimate):
     verdict: Literal["better", "worse", "undecided"]
 
 
-def extract(
-    videos: Tensor | Iterable[Tensor],
-    ids: Sequence[str],
-    prompts: Sequence[str],
-    detectors: ShapesDetectors,
+def score(
+    features: FeatureSet,
+    reference: Reference,
     *,
-    device: torch.device | str = "cpu",
-    batch_size: int = 64,
-    cache: TensorCache | None = None,
-    label: str = "Scoring videos",
-) -> FeatureSet:
-    """All features of a set of videos, in one pass that holds one batch of them at a time.
+    metrics: Collection[str] = tuple(METRICS),
+    splits: int = 1,
+    resamples: int = 500,
+    seed: int = 0,
+) -> Score:
+    """Metrics of a set of videos, on the set itself and on bootstrap resamples of its prompts.
 
     Args:
-        videos: uint8 (f, c, h, w) each, in the order of ``ids``; a tensor (n, f, c, h, w) will do.
-        ids: the prompt's id of each video; equal ids are several seeds of one prompt.
-        prompts: the original prompt of each video, never the rewritten one.
-        detectors: moved to ``device``.
-        batch_size: videos a batch.
-        cache: features of batches by content (videos, prompts, weights): a killed run resumes. None keeps
-            nothing.
-        label: what the progress bar says.
-
-    Raises:
-        PosError: videos, ids and prompts differ in number, or a video has the wrong size.
-    """
-    if batch_size < 1:
-        raise PosError(f"batch_size must be at least 1, not {batch_size}.")
-    detectors = detectors.to(device)
-    parts: list[dict[str, Tensor]] = []
-    stream = _paired(videos, ids, prompts)
-    with tqdm(total=len(ids), desc=label, unit="video") as progress:
-        while batch := list(itertools.islice(stream, batch_size)):
-            videos_here, prompts_here = zip(*batch, strict=True)
-            parts.append(_features(_stack(videos_here), list(prompts_here), detectors, device, cache))
-            progress.update(len(batch))
-    rows = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    _check_finite(rows, ids)
-    return FeatureSet(list(ids), rows, detectors.fingerprints)
-
-
-def score(features: FeatureSet, reference: Reference, *, resamples: int = 500, seed: int = 0) -> Score:
-    """Every metric of a set of videos, on the set itself and on bootstrap resamples of its prompts.
-
-    Args:
-        features: of at least two videos.
+        features: of at least two videos; those of a judge give attribute accuracy too.
         reference: computed with the same weights.
+        metrics: names in ``METRICS``.
+        splits: of the inception score.
         resamples: bootstrap resamples.
         seed: of the resamples; rows to be compared take the same.
 
     Raises:
-        PosError: fewer than two videos, or a reference of other weights.
+        PosError: fewer than two videos, a metric without its detector, or a reference of other weights.
     """
     if len(features) < 2:
         raise PosError(f"A score needs at least 2 videos, and there is {len(features)}.")
-    reference.check(features)
+    lacking = missing(features.detectors, reference, {})
+    for name in metrics:
+        if name in lacking:
+            raise PosError(lacking[name])
     resampling = Resampling.of(features.ids, resamples, seed)
     rows, weights = features.tensors, resampling.weights
-    samples = {name: metric.samples(rows, reference, weights) for name, metric in METRICS.items()}
-    accuracy = attribute_accuracy(rows["judged"], rows["named"], weights)
-    samples |= dict(zip(ACCURACY, accuracy.T, strict=True))
+    samples = {name: _samples(name, rows, reference, weights, splits) for name in metrics}
+    if "judged" in rows:
+        accuracy = attribute_accuracy(rows["judged"], rows["named"], weights)
+        samples |= dict(zip(ACCURACY, accuracy.T, strict=True))
     return Score(len(features), samples, resampling.key, features.detectors)
+
+
+def missing(detectors: Mapping[str, str], reference: Reference, absent: Mapping[str, str]) -> dict[str, str]:
+    """What keeps metrics from being computed: one sentence by metric, for those that cannot be.
+
+    Args:
+        detectors: fingerprints of those that are there.
+        reference: statistics of real videos.
+        absent: why a detector is not there, by its name.
+    """
+    unfit = reference.unfit(detectors)
+    told = {}
+    for name, metric in METRICS.items():
+        if metric.detector not in detectors:
+            told[name] = absent.get(metric.detector, f"{metric.label} has no detector.")
+        elif metric.compared and metric.detector in unfit:
+            told[name] = unfit[metric.detector]
+    return told
 
 
 def compare(row: Score, baseline: Score) -> dict[str, Difference]:
@@ -172,17 +167,53 @@ def record(estimates: dict[str, Estimate]) -> dict[str, dict[str, Any]]:
 
 def caveats(features: FeatureSet, reference: Reference) -> list[str]:
     """What a reader must know about these numbers, one sentence each."""
-    told = []
-    dims = len(reference.fvd.mean)
-    if len(features) < 10 * dims:
-        told.append(
-            f"{len(features)} videos for {dims} features: FID, CLIP-FID and FVD are inflated "
-            "at this number and comparable only with those of equally many videos."
-        )
-    silent = int((features.tensors["named"] < 0).all(1).sum())
-    if silent:
-        told.append(f"{silent} of {len(features)} prompts name no attribute and do not count in accuracy.")
+    told = [_few(len(features), dims, labels) for dims, labels in _inflated(features, reference).items()]
+    if "named" in features.tensors:
+        silent = int((features.tensors["named"] < 0).all(1).sum())
+        if silent:
+            told.append(
+                f"{silent} of {len(features)} prompts name no attribute and do not count in accuracy."
+            )
     return told
+
+
+def _inflated(features: FeatureSet, reference: Reference) -> dict[int, list[str]]:
+    """Labels of the distances that the number of videos inflates, by how many features they compare."""
+    found = defaultdict(list)
+    for name in _DISTANCES:
+        metric = METRICS[name]
+        if metric.row in features.tensors and metric.detector in reference.statistics:
+            dims = features.tensors[metric.row].shape[-1]
+            if len(features) < 10 * dims:
+                found[dims].append(metric.label)
+    return found
+
+
+def _few(videos: int, dims: int, labels: list[str]) -> str:
+    verb = "is" if len(labels) == 1 else "are"
+    told = (
+        f"{videos:,} videos for {dims:,} features: {_listed(labels)} {verb} inflated at this number and "
+        "comparable only with those of equally many videos"
+    )
+    if videos <= dims:
+        told += "; so few leave most directions of the features without any spread"
+    return told + "."
+
+
+def _listed(labels: list[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
+
+
+def _samples(
+    name: str, rows: Mapping[str, Tensor], reference: Reference, weights: Tensor, splits: int
+) -> Tensor:
+    """Values (b,) of a metric from the rows of a set, for every resample."""
+    metric = METRICS[name]
+    if name in _DISTANCES:
+        return _DISTANCES[name](rows[metric.row], reference.statistics[metric.detector], weights)
+    if name == "is":
+        return inception_score(rows[metric.row], weights, splits)
+    return clipsim(rows[metric.row], weights)
 
 
 def _interval(name: str, samples: Tensor) -> Estimate:
@@ -196,49 +227,3 @@ def _difference(name: str, samples: Tensor) -> Difference:
         lower_is_better = name in METRICS and METRICS[name].better == "lower"
         verdict = "better" if (estimate.value < 0) == lower_is_better else "worse"
     return Difference(estimate.value, estimate.low, estimate.high, verdict)
-
-
-def _paired(
-    videos: Iterable[Tensor], ids: Sequence[str], prompts: Sequence[str]
-) -> Iterator[tuple[Tensor, str]]:
-    if not ids or len(ids) != len(prompts):
-        raise PosError(f"There are {len(ids)} ids for {len(prompts)} prompts: give one of each a video.")
-    count = 0
-    for count, video in enumerate(videos, start=1):
-        if count > len(ids):
-            raise PosError(f"There are more videos than the {len(ids)} prompts: give one prompt a video.")
-        yield video, prompts[count - 1]
-    if count < len(ids):
-        raise PosError(f"There are only {count} videos for {len(ids)} prompts: give one prompt a video.")
-
-
-def _check_finite(rows: dict[str, Tensor], ids: Sequence[str]) -> None:
-    for name, tensor in rows.items():
-        finite = tensor.isfinite().reshape(len(ids), -1).all(1)
-        if not finite.all():
-            first = ids[int(finite.int().argmin())]
-            raise PosError(f"The features '{name}' of the video with id {first} are not finite.")
-
-
-def _stack(videos: Sequence[Tensor]) -> Tensor:
-    sizes = {tuple(video.shape) for video in videos}
-    if len(sizes) > 1:
-        raise PosError(f"Videos of one set must have one size, and there are {sorted(sizes)}.")
-    return torch.stack(list(videos))
-
-
-def _features(
-    videos: Tensor,
-    prompts: list[str],
-    detectors: ShapesDetectors,
-    device: torch.device | str,
-    cache: TensorCache | None,
-) -> dict[str, Tensor]:
-    if cache is None:
-        return detectors(videos.to(device), prompts)
-    key = content_hash(videos, prompts, detectors.fingerprints)
-    known = cache.get(key)
-    if known is None:
-        known = detectors(videos.to(device), prompts)
-        cache.put(key, known)
-    return known

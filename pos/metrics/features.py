@@ -1,31 +1,25 @@
-"""Detectors, which turn videos into features, and the set of features that all metrics are computed from."""
+"""The set of features that all metrics are computed from, and its file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+import struct
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
+from torch import Tensor
 
-from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
-from pos.metrics.attributes import named
-from pos.metrics.clipsim import clip_similarity
-from pos.metrics.fid import FRAMES
-from pos.networks.classifiers import FrameClassifier, load_classifier
-from pos.networks.shapes_clip import ShapesCLIP, load_clip
-from pos.networks.tokenizer import load_tokenizer
-from pos.storage import asset, content_hash, write_atomic
+from pos.storage import write_atomic
 
-_CPU_BATCH = (
-    8  # activations small enough to be taken from the heap again, not mapped anew: two fifths less time
-)
+_DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}  # safetensors' names
 
 
 @dataclass(frozen=True)
@@ -35,8 +29,8 @@ class FeatureSet:
 
     Attributes:
         ids: one per video, naming its prompt: equal ids are several seeds of one prompt.
-        tensors: rows by name, n each:
-            ``fid`` (n, 5, d) and ``clip`` (n, 5, d), features of FID's frames;
+        tensors: rows by name, n each, as far as there is a detector:
+            ``fid`` (n, k, d) and ``clip`` (n, k, d), features of the frames that are read as images;
             ``fvd`` (n, d), features of the video;
             ``classes`` (n, c), class probabilities;
             ``clipsim`` (n,), mean cosine of frames and prompt;
@@ -57,7 +51,8 @@ class FeatureSet:
 
     @classmethod
     def load(cls, path: Path) -> FeatureSet:
-        """
+        """A set whose tensors stay on the disk until they are read (the file is mapped).
+
         Raises:
             PosError: the file is absent, cut short or holds no features.
         """
@@ -65,11 +60,10 @@ class FeatureSet:
         return cls(entries["ids"], tensors, entries["detectors"])
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], entries: dict[str, object]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], entries: Mapping[str, object]) -> None:
     """Write tensors and JSON-able metadata entries to one safetensors file."""
-    metadata = {name: json.dumps(entry) for name, entry in entries.items()}
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, lambda temporary: save_file(contiguous, temporary, metadata))
+    write_atomic(path, lambda temporary: save_file(contiguous, temporary, _metadata(entries)))
 
 
 def load_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Tensor], dict]:
@@ -92,96 +86,69 @@ def load_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Tensor], d
     return tensors, {name: json.loads(metadata[name]) for name in names}
 
 
-class ShapesDetectors(nn.Module):
-    """The detectors of the Shapes benchmark, all trained by this project: videos and their prompts to
-    features.
+class TensorWriter:
+    """A safetensors file written row by row, so that memory does not grow with the rows.
+
+    safetensors wants every length before the first byte: rows go to one file a tensor first, beside the final
+    file, and are joined at the end. Used as a context, which removes them.
 
     Args:
-        fid: a frame network; its penultimate features are FID's.
-        fvd: a video network; its penultimate features are FVD's.
-        inception: a video network with the single head ``class`` (shape x motion), for the inception score.
-        clip: the scoring CLIP, trained apart from the one that conditions the video model.
-        tokenizer: of the CLIP; prompts longer than its context are truncated.
-        judge: a video network with a head for each attribute; shares no weights with the others.
-
-    Attributes:
-        frames, height, width: the only size of videos it takes.
-        fingerprints: detector name to hash of its weights.
+        path: the file that ``finish`` writes.
     """
 
-    frames, height, width = 16, 64, 64
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = tempfile.TemporaryDirectory(dir=self.path.parent, prefix=f".{self.path.stem}-")
+        except OSError as error:
+            raise PosError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+        self._shapes: dict[str, list[int]] = {}
+        self._dtypes: dict[str, torch.dtype] = {}
 
-    def __init__(
-        self,
-        fid: FrameClassifier,
-        fvd: FrameClassifier,
-        inception: FrameClassifier,
-        clip: ShapesCLIP,
-        tokenizer: PreTrainedTokenizerFast,
-        judge: FrameClassifier,
+    def __enter__(self) -> TensorWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        super().__init__()
-        self.fid, self.fvd, self.inception, self.clip, self.judge = fid, fvd, inception, clip, judge
-        self.tokenizer = tokenizer
-        self.fingerprints = {name: _fingerprint(network) for name, network in self.named_children()}
-        self.eval().requires_grad_(False)
-        self.to(memory_format=torch.channels_last)  # convolutions take a third less time on a CPU
+        self._folder.cleanup()
 
-    @torch.inference_mode()
-    def forward(self, videos: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """Videos uint8 (b, 16, 3, 64, 64) and their original prompts to the tensors of a ``FeatureSet``, on
-        the CPU.
+    def add(self, rows: Mapping[str, Tensor]) -> None:
+        """Append rows (m, ...) to the tensor of each name; the same names and row shapes every time."""
+        for name, tensor in rows.items():
+            shape = self._shapes.setdefault(name, [0, *tensor.shape[1:]])
+            self._dtypes.setdefault(name, tensor.dtype)
+            try:
+                with self._part(name).open("ab") as stream:
+                    stream.write(tensor.contiguous().numpy())
+            except OSError as error:
+                raise PosError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+            shape[0] += len(tensor)
 
-        Raises:
-            PosError: videos of another size.
-        """
-        expected = (self.frames, 3, self.height, self.width)
-        if videos.dtype != torch.uint8 or videos.shape[1:] != expected:
-            raise PosError(
-                f"The detectors of Shapes take uint8 videos {expected} (frames, channels, height, width), "
-                f"not {videos.dtype} {tuple(videos.shape[1:])}."
-            )
-        chunk = _CPU_BATCH if videos.device.type == "cpu" else len(videos)
-        parts = [
-            self._detect(videos[start : start + chunk], prompts[start : start + chunk])
-            for start in range(0, len(videos), chunk)
-        ]
-        return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+    def finish(self, entries: Mapping[str, object]) -> None:
+        """Write the file, with JSON-able metadata entries."""
+        write_atomic(self.path, lambda temporary: self._join(temporary, entries))
 
-    def _detect(self, videos: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
-        # CLIPSIM reads every frame and CLIP-FID some of them, before normalisation: both from one pass of the
-        # tower.
-        embeddings = self.clip.project(self.clip.tower(videos))
-        judged = self.judge(videos)
-        return {
-            "fid": self.fid.features(videos[:, list(FRAMES)]),
-            "clip": embeddings[:, list(FRAMES)],
-            "fvd": self.fvd.features(videos),
-            "classes": self.inception(videos)["class"].softmax(-1),
-            "clipsim": clip_similarity(embeddings, self._encode_text(prompts, videos.device)),
-            "judged": torch.stack([judged[name].argmax(-1) for name in ATTRIBUTES], dim=1),
-            "named": named(prompts).to(videos.device),
-        }
+    def _join(self, path: Path, entries: Mapping[str, object]) -> None:
+        header: dict[str, object] = {"__metadata__": _metadata(entries)}
+        end = 0
+        names = sorted(self._shapes, key=lambda name: -self._dtypes[name].itemsize)  # keeps all aligned
+        for name in names:
+            start, end = end, end + self._part(name).stat().st_size
+            dtype = _DTYPES[self._dtypes[name]]
+            header[name] = {"dtype": dtype, "shape": self._shapes[name], "data_offsets": [start, end]}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)  # the tensors start at a multiple of 8
+        with path.open("wb") as stream:
+            stream.write(struct.pack("<Q", len(text)) + text)
+            for name in names:
+                with self._part(name).open("rb") as part:
+                    shutil.copyfileobj(part, stream, 2**20)
 
-    def _encode_text(self, prompts: Sequence[str], device: torch.device) -> Tensor:
-        context = self.clip.text.config.max_position_embeddings
-        tokens = self.tokenizer(
-            list(prompts), padding=True, truncation=True, max_length=context, return_tensors="pt"
-        ).to(device)
-        return self.clip.encode_text(tokens["input_ids"], tokens["attention_mask"])
+    def _part(self, name: str) -> Path:
+        return Path(self._folder.name) / name
 
 
-def shapes_detectors() -> ShapesDetectors:
-    """The detectors shipped with the package, on the CPU."""
-    networks = {
-        name: load_classifier(asset(f"shapes/{file}.safetensors"))
-        for name, file in {"fid": "fid", "fvd": "fvd", "inception": "is", "judge": "judge"}.items()
-    }
-    tokenizer = load_tokenizer(asset("shapes/tokenizer.json"))
-    return ShapesDetectors(
-        clip=load_clip(asset("shapes/clip_score.safetensors")), tokenizer=tokenizer, **networks
-    )
-
-
-def _fingerprint(network: nn.Module) -> str:
-    return content_hash(*(part for name, tensor in network.state_dict().items() for part in (name, tensor)))
+def _metadata(entries: Mapping[str, object]) -> dict[str, str]:
+    return {name: json.dumps(entry) for name, entry in entries.items()}

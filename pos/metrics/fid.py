@@ -6,9 +6,6 @@ from torch import Tensor
 
 from pos.metrics.frechet import FeatureStatistics, resampled_distances
 
-FRAMES = (0, 4, 8, 12, 15)
-"""Frames scored of 16: the paper says "every 4 frames", which are four, and counts five; the last is ours."""
-
 
 def fid(features: Tensor, reference: FeatureStatistics, weights: Tensor) -> Tensor:
     """FID (b,) of frame features (n, k, d), video i counting ``weights[:, i]`` times; lower is better."""

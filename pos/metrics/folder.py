@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from tqdm import tqdm
 
 from pos.data.decoding import TENSOR_NAME
 from pos.data.video import read_video
@@ -165,37 +164,35 @@ def _row(path: Path, record: dict[str, Any]) -> tuple[str, str]:
 def read_videos(
     entries: Sequence[Entry],
     frames: int,
-    height: int,
-    width: int,
+    size: tuple[int, int] | None,
     unreadable: Literal["error", "skip"] = "error",
-) -> tuple[list[Entry], list[Tensor]]:
-    """Decode videos at the size that the detectors take, and hold them in memory.
+    stride: int | None = None,
+) -> Iterator[tuple[Entry, Tensor]]:
+    """Decode videos one after the other, at the size that the detectors take.
 
     Args:
         entries: of ``match_prompts``.
-        frames, height, width: frames are spread over the whole video; pixels.
+        frames: how many of a video, spread over all of it.
+        size: (height, width); None keeps every video's own.
         unreadable: ``error`` stops at the first video that cannot be read, ``skip`` leaves it out, with a
             warning.
+        stride: every stride-th frame from the first instead of spreading them; a short video
+            repeats its last.
 
-    Returns:
-        The entries that could be read and their videos, uint8 (frames, 3, height, width).
+    Yields:
+        The entries that could be read with their videos, uint8 (frames, 3, height, width).
 
     Raises:
-        PosError: a video cannot be read, or none can.
+        PosError: a video cannot be read.
     """
     if unreadable not in ("error", "skip"):
         raise PosError(f"unreadable must be error or skip, not {unreadable!r}.")
-    kept, videos = [], []
-    for entry in tqdm(entries, desc="Reading videos", unit="video"):
+    for entry in entries:
         try:
-            video = read_video(entry.path, frames, (height, width))
+            video = read_video(entry.path, frames, size, stride)
         except PosError as error:
             if unreadable == "error":
                 raise PosError(f"{error} Set unreadable=skip to leave such videos out.") from error
             logger.warning("Left out: %s", error)
             continue
-        kept.append(entry)
-        videos.append(video)
-    if not kept:
-        raise PosError(f"None of the {len(entries)} videos can be read.")
-    return kept, videos
+        yield entry, video

@@ -1,51 +1,55 @@
-"""Statistics of real videos that FID, CLIP-FID and FVD are measured against; shipped beside the detectors'
-weights."""
+"""Statistics of real videos that FID, CLIP-FID and FVD are measured against, and their file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from pos.errors import PosError
 from pos.metrics.features import FeatureSet, load_tensors, save_tensors
 from pos.metrics.frechet import FeatureStatistics
 
 DETECTORS = ("fid", "clip", "fvd")
+_REMEDY = "run experiments/make_reference.py with the present weights."
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Statistics of the real set under each detector whose features are compared as Gaussians.
+    """Statistics of the real set under the detectors whose features are compared as Gaussians.
 
     Attributes:
-        fid, clip, fvd: statistics by detector.
+        statistics: by detector, all of ``fid``, ``clip`` and ``fvd`` or some.
         detectors: fingerprints of the weights they were computed with.
         source: which videos, in words.
     """
 
-    fid: FeatureStatistics
-    clip: FeatureStatistics
-    fvd: FeatureStatistics
+    statistics: dict[str, FeatureStatistics]
     detectors: dict[str, str]
     source: str
 
     @classmethod
     def of(cls, features: FeatureSet, source: str) -> Reference:
-        statistics = {name: FeatureStatistics.of(features.tensors[name]) for name in DETECTORS}
-        return cls(
-            **statistics, detectors={name: features.detectors[name] for name in DETECTORS}, source=source
-        )
+        """The statistics of a set of features."""
+        statistics = {
+            name: FeatureStatistics.of(features.tensors[name])
+            for name in DETECTORS
+            if name in features.tensors
+        }
+        return cls.gathered(statistics, features.detectors, source)
+
+    @classmethod
+    def gathered(
+        cls, statistics: dict[str, FeatureStatistics], detectors: Mapping[str, str], source: str
+    ) -> Reference:
+        """Statistics with the fingerprints of their detectors alone."""
+        return cls(statistics, {name: detectors[name] for name in statistics}, source)
 
     def save(self, path: Path) -> None:
-        tensors = {}
-        for name in DETECTORS:
-            statistics: FeatureStatistics = getattr(self, name)
-            tensors[f"{name}.count"] = torch.tensor(statistics.count)
-            tensors[f"{name}.mean"] = statistics.mean
-            tensors[f"{name}.scatter"] = statistics.scatter
-        save_tensors(path, tensors, {"detectors": self.detectors, "source": self.source})
+        """Write one safetensors file."""
+        save_tensors(path, pack(self.statistics), {"detectors": self.detectors, "source": self.source})
 
     @classmethod
     def load(cls, path: Path) -> Reference:
@@ -54,22 +58,40 @@ class Reference:
             PosError: the file is absent, cut short or holds no reference statistics.
         """
         tensors, entries = load_tensors(path, ("detectors", "source"))
-        statistics = {
-            name: FeatureStatistics(
-                int(tensors[f"{name}.count"]), tensors[f"{name}.mean"], tensors[f"{name}.scatter"]
-            )
-            for name in DETECTORS
-        }
-        return cls(**statistics, **entries)
+        return cls(unpack(tensors), **entries)
 
-    def check(self, features: FeatureSet) -> None:
-        """
-        Raises:
-            PosError: the features come from other weights than these statistics.
-        """
-        other = [name for name in DETECTORS if self.detectors[name] != features.detectors[name]]
-        if other:
-            raise PosError(
-                f"The reference statistics were computed with other weights of {', '.join(other)} than the "
-                "features: run experiments/make_reference.py with the present weights."
-            )
+    def unfit(self, detectors: Mapping[str, str]) -> dict[str, str]:
+        """Which detectors of these fingerprints cannot be compared with this reference, and why."""
+        told = {}
+        for name in DETECTORS:
+            if name not in detectors:
+                continue
+            if name not in self.statistics:
+                told[name] = f"The reference ({self.source}) holds no statistics of {name}: {_REMEDY}"
+            elif self.detectors[name] != detectors[name]:
+                told[name] = (
+                    f"The reference statistics ({self.source}) were computed with other weights of {name} "
+                    f"than the features: {_REMEDY}"
+                )
+        return told
+
+
+def pack(statistics: Mapping[str, FeatureStatistics]) -> dict[str, Tensor]:
+    """Statistics by detector as tensors for a file."""
+    tensors = {}
+    for name, found in statistics.items():
+        spread = ("scatter", found.scatter) if found.factor is None else ("factor", found.factor)
+        parts = {"count": torch.tensor(found.count), "mean": found.mean, spread[0]: spread[1]}
+        tensors |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
+    return tensors
+
+
+def unpack(tensors: Mapping[str, Tensor]) -> dict[str, FeatureStatistics]:
+    """What ``pack`` packed."""
+    return {name: _unpacked(name, tensors) for name in DETECTORS if f"{name}.count" in tensors}
+
+
+def _unpacked(name: str, tensors: Mapping[str, Tensor]) -> FeatureStatistics:
+    factor = tensors.get(f"{name}.factor")
+    scatter = tensors[f"{name}.scatter"] if factor is None else factor.T @ factor
+    return FeatureStatistics(int(tensors[f"{name}.count"]), tensors[f"{name}.mean"], scatter, factor)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from pos.data.benchmarks import Benchmark
-from pos.metrics.evaluation import caveats, extract, record, score
-from pos.metrics.features import ShapesDetectors
+from pos.errors import PosError
+from pos.metrics.detectors import Detectors
+from pos.metrics.evaluation import METRICS, caveats, missing, record, score
+from pos.metrics.extraction import Sample, extract_to, gather, merged
 from pos.metrics.folder import Entry, match_prompts, read_videos
+from pos.metrics.frames import GENERATED, Frames
+from pos.metrics.real import FolderStatistics
 from pos.metrics.reference import Reference
 from pos.networks.placement import resolve_device
 from pos.storage import TensorCache, asset, lock_folder, write_atomic
@@ -22,9 +30,12 @@ def evaluate(
     videos: Path,
     prompts: Path | None,
     benchmark: Benchmark,
-    detectors: ShapesDetectors,
+    detectors: Detectors,
     out: Path,
     *,
+    reference: Path | None = None,
+    frames: Frames = GENERATED,
+    splits: int = 1,
     unreadable: Literal["error", "skip"] = "error",
     resamples: int = 500,
     seed: int = 0,
@@ -37,9 +48,12 @@ def evaluate(
     Args:
         videos: the folder (``folder.list_videos``).
         prompts: file of prompts; None looks into the folder (``folder.match_prompts``).
-        benchmark: gives the reference statistics and the prompts that coverage is counted on.
-        detectors: that the reference was computed with.
+        benchmark: gives the prompts that coverage is counted on, and the reference statistics by default.
+        detectors: that the reference was computed with; metrics whose detector is absent are left out.
         out: folder to write to.
+        reference: another file of reference statistics (``make_reference``).
+        frames: which frames are scored.
+        splits: of the inception score.
         unreadable: ``error`` or ``skip`` (``folder.read_videos``).
         resamples, seed: of the bootstrap.
         device: auto, cpu, cuda, ...
@@ -47,74 +61,118 @@ def evaluate(
         cache: folder of features by content; a killed run resumes from it.
 
     Returns:
-        What is written to ``results.json``: ``metrics`` with value, low and high, ``coverage``, ``notes``.
+        What is written to ``results.json``: ``metrics`` with value, low and high, ``absent`` (why a metric is
+        not there, by name), ``coverage``, ``notes``.
 
     Raises:
-        PosError: videos or prompts are missing, do not match or cannot be read, or there are fewer than two.
+        PosError: videos or prompts are missing, do not match or cannot be read, there are fewer than two, or
+            no metric can be computed.
     """
     videos, out = Path(videos), Path(out)
     entries = match_prompts(videos, prompts)
-    reference = Reference.load(asset(benchmark.reference_asset))
+    real = Reference.load(asset(benchmark.reference_asset) if reference is None else Path(reference))
+    absent = missing(detectors.fingerprints, real, detectors.absent)
+    if len(absent) == len(METRICS):
+        raise PosError(f"No metric can be computed. {' '.join(dict.fromkeys(absent.values()))}")
+    kept: list[Entry] = []
     with lock_folder(out):
-        kept, clips = read_videos(entries, detectors.frames, detectors.height, detectors.width, unreadable)
-        features = extract(
-            clips,
-            [entry.id for entry in kept],
-            [entry.prompt for entry in kept],
+        features = extract_to(
+            out / "features.safetensors",
+            _samples(entries, frames, detectors.size, unreadable, kept),
+            len(entries),
             detectors,
+            frames=frames,
             device=resolve_device(device),
             batch_size=batch_size,
             cache=TensorCache(cache, "features"),
         )
-        scored = score(features, reference, resamples=resamples, seed=seed)
+        computed = [name for name in METRICS if name not in absent]
+        scored = score(features, real, metrics=computed, splits=splits, resamples=resamples, seed=seed)
         coverage = _coverage(entries, kept, benchmark)
         results = {
             "videos": str(videos),
             "benchmark": benchmark.name,
-            "reference": reference.source,
+            "reference": real.source,
             "detectors": features.detectors,
+            "frames": asdict(frames),
+            "splits": splits,
             "coverage": coverage,
             "resamples": resamples,
             "seed": seed,
             "metrics": record(scored.estimates),
-            "notes": _told(coverage, benchmark) + caveats(features, reference),
+            "absent": absent,
+            "notes": _told(coverage, benchmark) + caveats(features, real),
         }
-        features.save(out / "features.safetensors")
         write_atomic(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    return results
+    return json.loads(json.dumps(results))
 
 
 def make_reference(
     benchmark: Benchmark,
-    detectors: ShapesDetectors,
+    detectors: Detectors,
     out: Path | None = None,
     *,
+    videos: Path | None = None,
+    frames: Frames = GENERATED,
+    unreadable: Literal["error", "skip"] = "error",
     device: str = "auto",
     batch_size: int = 64,
+    cache: Path,
 ) -> Reference:
-    """Compute the statistics of a benchmark's real clips and write them.
+    """Compute the statistics of real clips and write them.
 
     Args:
         benchmark: gives the clips and the name of the shipped file.
         detectors: the weights that the statistics will belong to.
         out: the file; None replaces the shipped one.
+        videos: a folder of real videos to take in place of the benchmark's; needs ``out``.
+        frames: which frames of them are read.
+        unreadable: ``error`` or ``skip`` (``folder.read_videos``).
+        device: auto, cpu, cuda, ...
+        batch_size: videos a batch.
+        cache: folder of statistics by content, for a folder of videos.
+
+    Raises:
+        PosError: a folder without ``out``, videos that are absent or cannot be read.
     """
-    batches = list(benchmark.references(batch_size))
-    captions = [caption for _, texts in batches for caption in texts]
-    features = extract(
-        (clip for clips, _ in batches for clip in clips),
-        [f"reference-{index}" for index in range(len(captions))],
-        captions,
-        detectors,
-        device=resolve_device(device),
-        batch_size=batch_size,
-        label="Reference clips",
-    )
-    reference = Reference.of(features, f"{len(features)} reference clips of {benchmark.name}")
+    place = resolve_device(device)
+    if videos is None:
+        reference = _benchmark_statistics(benchmark, detectors, frames, place, batch_size)
+    elif out is None:
+        raise PosError("videos is given: name the file to write with out=FILE.")
+    else:
+        folder = FolderStatistics(videos, detectors, cache, frames, unreadable)
+        reference = folder.compute(place, batch_size)
     path = asset(benchmark.reference_asset) if out is None else Path(out)
     reference.save(path)
     logger.info("Wrote %s: %s.", path, reference.source)
     return reference
+
+
+def _benchmark_statistics(
+    benchmark: Benchmark, detectors: Detectors, frames: Frames, device: torch.device, batch_size: int
+) -> Reference:
+    clips = (clip for batch, _ in benchmark.references(batch_size) for clip in batch)
+    statistics, count = {}, 0
+    for read, batch in gather(
+        clips, None, detectors, frames=frames, device=device, batch_size=batch_size, label="Reference clips"
+    ):
+        statistics, count = merged(statistics, batch), count + read
+    source = f"{count} reference clips of {benchmark.name}"
+    return Reference.gathered(statistics, detectors.fingerprints, source)
+
+
+def _samples(
+    entries: list[Entry],
+    frames: Frames,
+    size: tuple[int, int] | None,
+    unreadable: Literal["error", "skip"],
+    kept: list[Entry],
+) -> Iterator[Sample]:
+    """What is read, noting it in ``kept``."""
+    for entry, video in read_videos(entries, frames.count, size, unreadable):
+        kept.append(entry)
+        yield Sample(entry.id, entry.prompt, video)
 
 
 def _coverage(entries: list[Entry], kept: list[Entry], benchmark: Benchmark) -> dict[str, Any]:

@@ -1,20 +1,65 @@
-"""The layers of an inflated image UNet: temporal convolution, sparse-causal attention and temporal attention.
+"""The layers that inflated image UNets share: norms, convolutions and attentions over the frames of a video.
 
-Feature maps are (b*f, c, h, w) in channels-last memory, so that the tokens (b, f, h*w, c) of the attentions
-and the maps (b, c, f, h*w) of the temporal convolution are views of it: rearranging them copies nothing.
-Names follow Stable Diffusion's state dict, so that an image UNet's weights load as they are.
+Feature maps are (b*f, c, h, w) in channels-last memory, so that the tokens (b, f, h*w, c) of the attentions,
+the maps (b, c, f, h*w) of the temporal convolution and the maps (b, c, f*h, w) of the joint norm are views
+of it: rearranging them copies nothing. Names follow Stable Diffusion's state dict, so that an image UNet's
+weights load as they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from diffusers.models.attention import FeedForward
-from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pos.networks.group_norm import GroupNorm
 
 MANY_ROWS = 8192  # of temporal attention, one a place: a training batch has more, a few videos have less
+
+
+class VideoGroupNorm(GroupNorm):
+    """GroupNorm of every frame by itself, or joint: of all frames of a video together.
+
+    A joint norm lets the frames see each other, so that a network with it equals its image model on identical
+    frames at best.
+    """
+
+    def __init__(self, groups: int, channels: int, eps: float, joint: bool, silu: bool = False) -> None:
+        super().__init__(groups, channels, eps, silu)
+        self.joint = joint
+
+    def forward(self, maps: Tensor, frames: int, shift: Tensor | None = None) -> Tensor:
+        """Feature maps (b*f, c, h, w), to which (b, c) is added first where given, to the same shape."""
+        if not self.joint:
+            return super().forward(maps, shift)
+        video = maps.unflatten(0, (-1, frames)).transpose(1, 2)
+        normed = super().forward(video.flatten(2, 3), shift)
+        return normed.unflatten(2, (frames, -1)).transpose(1, 2).flatten(0, 1)
+
+
+class Resnet(nn.Module):
+    """Stable Diffusion's residual block (diffusers' ResnetBlock2D), with norms that know of frames.
+
+    The time embedding is one a video: projected once, not once a frame.
+    """
+
+    def __init__(self, channels: int, out_channels: int, temb: int, groups: int, joint_norm: bool) -> None:
+        super().__init__()
+        self.norm1 = VideoGroupNorm(groups, channels, 1e-5, joint_norm, silu=True)
+        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.time_emb_proj = nn.Linear(temb, out_channels)
+        self.norm2 = VideoGroupNorm(groups, out_channels, 1e-5, joint_norm, silu=True)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        same = channels == out_channels
+        self.conv_shortcut = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, maps: Tensor, temb: Tensor, frames: int) -> Tensor:
+        """Feature maps (b*f, c, h, w) and activated time embeddings (b, temb) to feature maps."""
+        hidden = self.conv1(self.norm1(maps, frames))
+        hidden = self.conv2(self.norm2(hidden, frames, self.time_emb_proj(temb)))
+        return self.conv_shortcut(maps) + hidden
 
 
 class TemporalConv(nn.Conv3d):
@@ -56,11 +101,20 @@ class Attention(nn.Module):
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         batch = query.shape[:-2]
         split = [x.flatten(0, -3).unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (query, key, value)]
-        return self.to_out[0](self.mix(*split).transpose(1, 2).flatten(2).unflatten(0, batch))
+        mixed = self.mix(*split)
+        return self.to_out[0](mixed.transpose(1, 2).flatten(2).unflatten(0, batch))
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Values (rows, heads, m, d) weighted by softmax(query key^T / sqrt(d)), (rows, heads, n, d)."""
+        """The weighted values: (n, heads, tokens, d) of all three to the query's shape."""
         return functional.scaled_dot_product_attention(query, key, value)
+
+
+class CrossAttention(Attention):
+    """All frames attend to the same text: tokens (b, f, p, dim), context (b, n, context_dim)."""
+
+    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
+        # As one long row of queries the text's keys are made once, not once a frame.
+        return super().forward(tokens.flatten(1, 2), context).unflatten(1, tokens.shape[1:3])
 
 
 class SparseCausalAttention(Attention):
@@ -81,22 +135,10 @@ def _first_and_previous(tokens: Tensor) -> Tensor:
 
 
 class TemporalAttention(Attention):
-    """Every place attends over its frames: tokens (b, f, p, dim). Zero at the start (output weight and bias).
-
-    The frames' positions are sinusoidal and added to the input, so that any number of frames works. This is
-    our choice: the paper leaves positions open, and without them forwards and backwards look the same.
-    """
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__(dim, heads)
-        nn.init.zeros_(self.to_out[0].weight)
-        nn.init.zeros_(self.to_out[0].bias)
+    """Every place attends over its frames, whose order it does not know: tokens (b, f, p, dim)."""
 
     def forward(self, tokens: Tensor) -> Tensor:
-        frames, dim = tokens.shape[1], tokens.shape[3]
-        positions = get_timestep_embedding(torch.arange(frames, device=tokens.device), dim)
-        series = (tokens.transpose(1, 2) + positions.to(tokens.dtype)).contiguous()
-        return super().forward(series).transpose(1, 2)
+        return super().forward(tokens.transpose(1, 2).contiguous()).transpose(1, 2)
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if len(query) < MANY_ROWS:
@@ -107,46 +149,24 @@ class TemporalAttention(Attention):
         return weights.float().softmax(-1).to(value.dtype) @ value
 
 
-class InflatedTransformerBlock(nn.Module):
-    """Sparse-causal attention, cross-attention, two temporal attentions, feed-forward; pre-norm, residual.
+class InflatedTransformer(nn.Module):
+    """SD's Transformer2D: GroupNorm, a 1x1 projection, blocks over tokens, a projection back; residual.
 
-    The paper leaves the feed-forward's place open; it ends the block as it does in Stable Diffusion.
+    Args:
+        blocks: each called with tokens (b, f, p, channels) and the context.
+        joint_norm: whether the norm is joint over the frames.
     """
 
-    def __init__(self, dim: int, heads: int, context_dim: int, feed_forward: int) -> None:
+    def __init__(self, channels: int, groups: int, joint_norm: bool, blocks: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
-        self.attn1 = SparseCausalAttention(dim, heads)
-        self.attn2 = Attention(dim, heads, context_dim)
-        self.norm_temp1, self.norm_temp2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.attn_temp1, self.attn_temp2 = TemporalAttention(dim, heads), TemporalAttention(dim, heads)
-        self.ff = FeedForward(dim, mult=feed_forward)
-
-    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
-        """Tokens (b, f, p, dim) and context (b, n, context_dim) to tokens."""
-        tokens = tokens + self.attn1(self.norm1(tokens))
-        # All frames ask the same text: as one long row of queries its keys are made once, not once a frame.
-        queries = self.norm2(tokens).flatten(1, 2)
-        tokens = tokens + self.attn2(queries, context).unflatten(1, tokens.shape[1:3])
-        tokens = tokens + self.attn_temp1(self.norm_temp1(tokens))
-        tokens = tokens + self.attn_temp2(self.norm_temp2(tokens))
-        return tokens + self.ff(self.norm3(tokens))
-
-
-class InflatedTransformer(nn.Module):
-    """SD's Transformer2D: GroupNorm per frame, a 1x1 projection, a block over tokens, one back; residual."""
-
-    def __init__(self, channels: int, heads: int, context_dim: int, groups: int, feed_forward: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.norm = VideoGroupNorm(groups, channels, 1e-6, joint_norm)
         self.proj_in = nn.Conv2d(channels, channels, 1)
-        block = InflatedTransformerBlock(channels, heads, context_dim, feed_forward)
-        self.transformer_blocks = nn.ModuleList([block])
+        self.transformer_blocks = nn.ModuleList(blocks)
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, maps: Tensor, context: Tensor, frames: int) -> Tensor:
         """Feature maps (b*f, c, h, w) and context (b, n, context_dim) to feature maps."""
-        hidden = self.proj_in(self.norm(maps))
+        hidden = self.proj_in(self.norm(maps, frames))
         tokens = hidden.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (-1, frames))
         for block in self.transformer_blocks:
             tokens = block(tokens, context)

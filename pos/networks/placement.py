@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from pos.errors import PosError
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # what drivers and the CPU's allocator say
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -34,3 +38,22 @@ def resolve_precision(precision: str) -> torch.dtype:
     if precision not in PRECISIONS:
         raise PosError(f"precision={precision} is unknown: choose {', '.join(PRECISIONS)}.")
     return PRECISIONS[precision]
+
+
+@contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """What to say where a device runs out of memory inside the block.
+
+    Args:
+        advice: what was tried and what helps, without its full stop.
+
+    Raises:
+        PosError: the memory did not suffice.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if known or any(sign in str(error) for sign in OUT_OF_MEMORY):
+            raise PosError(f"Out of memory with {advice}.") from error
+        raise

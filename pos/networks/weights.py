@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,26 +74,42 @@ def read_config(path: Path | str) -> dict[str, Any]:
     Raises:
         PosError: the file is absent, is no safetensors file, or its configuration is no JSON.
     """
-    path = Path(path)
-    with _open(path) as weights:
-        text = (weights.metadata() or {}).get("config", "{}")
+    text = read_metadata(path).get("config", "{}")
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise PosError(f"The configuration inside {path} is not JSON: {error}.") from error
 
 
-def read_state(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, floating-point ones as float32.
+def read_metadata(path: Path | str) -> dict[str, str]:
+    """The metadata of a safetensors file; empty when the file has none.
 
     Raises:
         PosError: the file is absent or is no safetensors file (a pickle goes through convert.py once).
     """
-    path = Path(path)
-    with _open(path) as weights:
-        tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118 (no mapping)
+    with _open(Path(path)) as weights:
+        return weights.metadata() or {}
+
+
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, in the precision of the file.
+
+    Raises:
+        PosError: as ``read_metadata``.
+    """
+    with _open(Path(path)) as weights:
+        return {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118 (no mapping)
+
+
+def read_state(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, floating-point ones as float32.
+
+    Raises:
+        PosError: as ``read_metadata``.
+    """
     return {
-        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in read_tensors(path).items()
     }
 
 
@@ -105,7 +121,14 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
             shape (the first ten of each are named).
     """
     state = read_state(path)
-    expected = module.state_dict()
+    problems = misfit(state, module.state_dict())
+    if problems:
+        raise PosError(f"The weights in {path} do not fit {type(module).__name__}: {problems}.")
+    module.load_state_dict(state)
+
+
+def misfit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """What keeps tensors from filling ``expected``, the first ten names of each kind; empty when nothing."""
     problems = {
         "missing": [name for name in expected if name not in state],
         "unexpected": [name for name in state if name not in expected],
@@ -115,13 +138,13 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
             if name in state and state[name].shape != tensor.shape
         ],
     }
-    if any(problems.values()):
-        told = "; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in problems.items() if names)
-        raise PosError(f"The weights in {path} do not fit {type(module).__name__}: {told}.")
-    module.load_state_dict(state)
+    return "; ".join(
+        f"{len(names)} {kind}: {first_names(names)}" for kind, names in problems.items() if names
+    )
 
 
-def _first(names: list[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
+    """The first ten of many names, for a message."""
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
@@ -137,4 +160,6 @@ def _open(path: Path) -> safe_open:
             raise PosError(
                 f"{path} is a pickle: convert it to safetensors with experiments/convert.py first."
             ) from error
-        raise PosError(f"{path} is not a readable safetensors file: {error}.") from error
+        raise PosError(
+            f"{path} is not a readable safetensors file, perhaps a download cut short: {error}."
+        ) from error

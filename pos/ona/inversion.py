@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,12 @@ from torch import Tensor
 from pos.backbones.base import Backbone
 from pos.diffusion.ddim import Guided, Method, invert
 from pos.errors import PosError
+from pos.ona.mixture import noise_statistics
+from pos.ona.reconstruction import Reconstruction, psnr, reconstruct, relative_error
 from pos.storage import TensorCache, content_hash
+
+Batch = list[tuple[str, Tensor]]
+"""Cache keys and their videos."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,26 @@ class Inverted:
             for the other methods.
         evaluations: network evaluations that it took.
         seconds: that it took when it was made, its share of the batch.
+        statistics: of the noise, as ``noise_statistics`` gives them.
+        reconstruction: what sampling makes of the noise; None where that was not asked.
     """
 
     noise: Tensor
     residual: float | None
     evaluations: int
     seconds: float
+    statistics: dict[str, Any]
+    reconstruction: Reconstruction | None
+
+    def told(self) -> dict[str, Any]:
+        """All but the noise, JSON-able."""
+        return {
+            "evaluations": self.evaluations,
+            "residual": self.residual,
+            "seconds": self.seconds,
+            **self.statistics,
+            "reconstruction": asdict(self.reconstruction) if self.reconstruction else None,
+        }
 
 
 @dataclass
@@ -45,6 +65,8 @@ class Inverter:
         method: ``next``, ``printed`` or ``fixed_point``, as ``pos.diffusion.ddim.invert`` describes them.
         iterations, tolerance: of ``fixed_point``.
         batch_size: videos inverted at a time.
+        check: also reconstruct every video from its noise, T evaluations more; that is cached with the noise,
+            and done for noises that were cached without it.
     """
 
     backbone: Backbone
@@ -54,6 +76,7 @@ class Inverter:
     iterations: int = 20
     tolerance: float = 1e-6
     batch_size: int = 8
+    check: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -62,7 +85,7 @@ class Inverter:
     def __call__(
         self,
         videos: Sequence[Tensor],
-        progress: Callable[[Iterable[list[int]]], Iterable[list[int]]] | None = None,
+        progress: Callable[[Iterable[Batch]], Iterable[Batch]] | None = None,
     ) -> list[Inverted]:
         """The guided noises of videos, in their order; only those absent from the cache are computed.
 
@@ -74,14 +97,20 @@ class Inverter:
             PosError: a tensor that is no video; an unknown method; latents that became NaN.
         """
         keys = [self.key(video) for video in videos]
-        absent = {key: index for index, key in enumerate(keys) if self.cache.get(key) is None}
-        indices = list(absent.values())
-        batches = [
-            indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)
-        ]
+        lacking = {key: video for key, video in zip(keys, videos, strict=True) if self._lacks(key)}
+        pairs = list(lacking.items())
+        batches = [pairs[start : start + self.batch_size] for start in range(0, len(pairs), self.batch_size)]
         for batch in batches if progress is None else progress(batches):
-            self._invert([keys[index] for index in batch], torch.stack([videos[index] for index in batch]))
+            absent = [(key, video) for key, video in batch if self.cache.get(key) is None]
+            if absent:
+                self._invert(absent)
+            if self.check:
+                self._reconstruct(batch)
         return [self._read(key) for key in keys]
+
+    def _lacks(self, key: str) -> bool:
+        entry = self.cache.get(key)
+        return entry is None or (self.check and "psnr" not in entry)
 
     def key(self, video: Tensor) -> str:
         """The cache key of a video.
@@ -97,8 +126,9 @@ class Inverter:
         precision = str(self.backbone.dtype)
         return content_hash(video, self.backbone.fingerprint, precision, self.steps, self.method, solver)
 
-    def _invert(self, keys: Sequence[str], videos: Tensor) -> None:
+    def _invert(self, batch: Batch) -> None:
         started = time.perf_counter()
+        videos = torch.stack([video for _, video in batch])
         empty = self.backbone.encode_text([""]).repeat(len(videos))
         inversion = invert(
             Guided(self.backbone.predict, lambda _: empty),
@@ -109,15 +139,38 @@ class Inverter:
             tolerance=self.tolerance,
         )
         noises = inversion.noise.cpu()
-        seconds = torch.tensor((time.perf_counter() - started) / len(keys))
-        for row, key in enumerate(keys):
+        seconds = torch.tensor((time.perf_counter() - started) / len(batch))
+        for row, (key, _) in enumerate(batch):
             evaluations = torch.tensor(inversion.evaluations)
             entry = {"noise": noises[row], "evaluations": evaluations, "seconds": seconds}
             if inversion.residual is not None:
                 entry["residual"] = inversion.residual[row]
             self.cache.put(key, entry)
 
+    def _reconstruct(self, batch: Batch) -> None:
+        started = time.perf_counter()
+        videos = torch.stack([video for _, video in batch])
+        entries = [self.cache.get(key) for key, _ in batch]
+        noises = torch.stack([entry["noise"] for entry in entries])
+        latents = reconstruct(self.backbone, noises, self.steps)
+        found = psnr(self.backbone.decode(latents), videos)
+        errors = relative_error(latents, self.backbone.encode(videos))
+        seconds = torch.tensor((time.perf_counter() - started) / len(batch))
+        for row, ((key, _), entry) in enumerate(zip(batch, entries, strict=True)):
+            told = {"psnr": found[row], "latent_error": errors[row], "psnr_seconds": seconds}
+            self.cache.put(key, entry | told)
+
     def _read(self, key: str) -> Inverted:
         entry = self.cache.get(key)
-        residual = float(entry["residual"]) if "residual" in entry else None
-        return Inverted(entry["noise"], residual, int(entry["evaluations"]), float(entry["seconds"]))
+        reconstruction = None
+        if self.check:
+            values = (float(entry[name]) for name in ("psnr", "latent_error", "psnr_seconds"))
+            reconstruction = Reconstruction(*values)
+        return Inverted(
+            noise=entry["noise"],
+            residual=float(entry["residual"]) if "residual" in entry else None,
+            evaluations=int(entry["evaluations"]),
+            seconds=float(entry["seconds"]),
+            statistics=noise_statistics(entry["noise"][None]),
+            reconstruction=reconstruction,
+        )

@@ -140,13 +140,19 @@ def scores_markdown(results: dict[str, Any]) -> str:
     """The metrics of one folder of videos with their intervals, and what to know about them.
 
     Args:
-        results: ``results.json`` of an evaluation, with ``metrics`` and ``notes``.
+        results: ``results.json`` of an evaluation, with ``metrics``, ``absent`` and ``notes``.
     """
     lines = {}
     for column in METRICS + ATTRIBUTES:
-        number, low, high = (value(Cell(bound), column) for bound in results["metrics"][column.key].values())
-        lines[column.heading] = [number, low, high]
-    return "\n".join([_grid("", ["value", "from", "to (95%)"], lines), "", *results["notes"]]) + "\n"
+        if column.key in results["metrics"]:
+            bounds = results["metrics"][column.key].values()
+            lines[column.heading] = [value(Cell(bound), column) for bound in bounds]
+        elif column.key in results["absent"]:
+            lines[column.heading] = [_ABSENT] * 3
+    labels = {column.key: column.label for column in METRICS}
+    absent = [f"{labels[name]}: {sentence}" for name, sentence in results["absent"].items()]
+    grid = _grid("", ["value", "from", "to (95%)"], lines)
+    return "\n".join([grid, "", *absent, *results["notes"]]) + "\n"
 
 
 def value(cell: Cell, column: Column) -> str:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from pos.backbones.base import Defaults
-from pos.backbones.scvideo import SCVideo
+from pos.backbones.latent import LatentDiffusion
+from pos.backbones.text import ClipText
 from pos.data.shapes.captions import DETAILS, caption
 from pos.data.shapes.splits import references
 from pos.data.shapes.world import ATTRIBUTES, FRAMES, SIZE
@@ -19,7 +20,7 @@ from pos.diffusion.levels import Schedule
 from pos.diffusion.noise import base_noise
 from pos.networks.autoencoder import load_autoencoder
 from pos.networks.classifiers import load_classifier
-from pos.networks.inflated_unet import InflatedUNet
+from pos.networks.inflated_trunk import InflatedTrunk
 from pos.storage import locate
 
 
@@ -44,7 +45,7 @@ class SampleAccuracy:
     @torch.no_grad()
     def __call__(
         self,
-        network: InflatedUNet,
+        network: InflatedTrunk,
         text_encoder: nn.Module,
         tokenizer: PreTrainedTokenizerBase,
         schedule: Schedule,
@@ -53,16 +54,17 @@ class SampleAccuracy:
     ) -> dict[str, float]:
         """Accuracies (0..1) of this process' share of the prompts: each attribute's and their mean."""
         device = next(network.parameters()).device
-        backbone = SCVideo(
+        backbone = LatentDiffusion(
             copy.deepcopy(network),  # the backbone casts and freezes what it is given
             self.autoencoder,
-            copy.deepcopy(text_encoder),
-            tokenizer,
+            ClipText(copy.deepcopy(text_encoder), tokenizer),
+            name="in training",
             defaults=self.defaults,
             fingerprint="in training",
+            levels=schedule.levels,
+            unit=SIZE,
             device=device,
             precision="fp32" if device.type == "cpu" else "bf16",
-            schedule=schedule,
         )
         judge = self.judge.to(device)
         wanted = torch.cat([clip.scene.attributes for clip in references(self.prompts)])
@@ -77,7 +79,7 @@ class SampleAccuracy:
         each = {f"accuracy, {name}": value.item() for name, value in zip(ATTRIBUTES, right, strict=True)}
         return {"accuracy with detailed prompts": right.mean().item(), **each}
 
-    def _sample(self, backbone: SCVideo, texts: list[str], rows: list[int]) -> Tensor:
+    def _sample(self, backbone: LatentDiffusion, texts: list[str], rows: list[int]) -> Tensor:
         shape = backbone.latent_shape(FRAMES, SIZE, SIZE)
         noise = base_noise(shape, [f"reference-{row:05d}" for row in rows], [0] * len(rows))
         condition = backbone.encode_text(texts)

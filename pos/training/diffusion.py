@@ -11,29 +11,31 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pos.backbones.scvideo import tokenize
 from pos.diffusion.levels import Schedule, add_noise
 from pos.errors import PosError
-from pos.networks.inflated_unet import InflatedUNet, Subset, save_unet
+from pos.networks.inflated_trunk import InflatedTrunk
+from pos.networks.inflated_unet import save_unet
 from pos.networks.shapes_clip import load_clip
-from pos.networks.tokenizer import load_tokenizer
+from pos.networks.tokenizer import load_tokenizer, tokenize
 from pos.storage import asset, locate
 from pos.training.accuracy import SampleAccuracy
 from pos.training.task import Optimization, Task
 
+STABLE_DIFFUSION = Schedule()
 QUARTERS = ("0-249", "250-499", "500-749", "750-999")  # timesteps whose validation losses are told apart
 
 
 class DiffusionTask(Task):
-    """The eps-MSE at timesteps spread as the sampler's, with captions dropped so that guidance has an unconditional model.
+    """The loss at timesteps spread as the sampler's; captions are dropped for the guidance's other half.
 
     Args:
-        network: an ``InflatedUNet``, new or loaded (NPNet starts from SCVideo).
+        network: an ``InflatedUNet``, new or loaded (NPNet starts from SCVideo), or another inflated network.
         clip: a ShapesCLIP, a file or an asset's name; its text tower, frozen, conditions the network.
         optimization: optimiser and schedule.
         seed: of noises, timesteps and dropped captions.
         text_dropout: fraction of captions replaced by the empty one.
-        subset: what is trained, ``scvideo`` or ``all`` (see ``InflatedUNet.trainable_parameters``).
+        subset: what is trained, ``all`` or one of the network's own subsets (``scvideo``; Tune-A-Video's
+            ``tuneavideo`` and ``retrained``).
         schedule: noise levels and what is predicted; the default is Stable Diffusion's and the paper's.
         compiled: compile the network (torch.compile).
         accuracy: what is sampled and judged at each validation; None for nothing.
@@ -42,17 +44,17 @@ class DiffusionTask(Task):
         PosError: a dropout outside [0, 1].
     """
 
-    network: InflatedUNet
+    network: InflatedTrunk
 
     def __init__(
         self,
-        network: InflatedUNet,
+        network: InflatedTrunk,
         clip: str,
         optimization: Optimization,
         seed: int,
         text_dropout: float = 0.1,
-        subset: Subset = "all",
-        schedule: Schedule = Schedule(),
+        subset: str = "all",
+        schedule: Schedule = STABLE_DIFFUSION,
         compiled: bool = False,
         accuracy: SampleAccuracy | None = None,
     ) -> None:
@@ -95,8 +97,9 @@ class DiffusionTask(Task):
             context = self.text_encoder(input_ids=ids).last_hidden_state
         targets = targets.float()
         noised = add_noise(targets, noise, timesteps, self.alphas)
-        # v is what adding noise gives for the noise instead of the clip, and minus the clip instead of the noise
-        wanted = noise if self.schedule.prediction == "epsilon" else add_noise(noise, -targets, timesteps, self.alphas)
+        wanted = noise
+        if self.schedule.prediction == "v":
+            wanted = add_noise(noise, -targets, timesteps, self.alphas)
         predicted = network(noised, timesteps, context)
         return (predicted.float() - wanted).square().flatten(1).mean(1)
 

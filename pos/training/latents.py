@@ -18,11 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm import tqdm
 
-from pos.backbones.scvideo import tokenize
 from pos.data.shapes.splits import TRAINING_DETAILS, references, training_batch, training_caption
 from pos.data.shapes.world import Scenes, render
 from pos.errors import PosError
-from pos.networks.tokenizer import load_tokenizer
+from pos.networks.tokenizer import load_tokenizer, tokenize
 from pos.storage import TensorCache, asset, content_hash
 from pos.training.targets import Targets
 

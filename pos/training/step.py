@@ -12,7 +12,7 @@ from torch import nn
 
 from pos.diffusion.levels import add_noise, alphas_cumprod
 from pos.errors import PosError
-from pos.networks.inflated_unet import InflatedUNet, Subset
+from pos.networks.inflated_trunk import InflatedTrunk
 from pos.networks.placement import resolve_device, resolve_precision
 from pos.training.export import device_name
 
@@ -44,14 +44,14 @@ class StepCost:
 
 
 def measure_step(
-    network: Callable[[], InflatedUNet],
+    network: Callable[[], InflatedTrunk],
     *,
     frames: int,
     height: int,
     width: int,
     tokens: int,
     batch_size: int,
-    subset: Subset,
+    subset: str,
     steps: int,
     device: str,
     precision: str,
@@ -64,7 +64,7 @@ def measure_step(
         frames, height, width: of a video, in frames and pixels.
         tokens: of a text.
         batch_size: videos a step.
-        subset: ``scvideo`` (what the paper trains of SCVideo) or ``all`` (NPNet).
+        subset: ``all`` (NPNet), ``scvideo`` (what the paper trains of SCVideo) or another of the network's.
         steps: how many; the first includes the start of the kernels.
         precision: of autocast, ``bf16`` or ``fp16``; ``fp32`` for none.
         seed: of weights and data.

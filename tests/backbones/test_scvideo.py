@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from pos.backbones.base import Conditioning
-from pos.backbones.scvideo import SCVideo, load_shapes, load_stable_diffusion
+from pos.backbones.latent import LatentDiffusion
+from pos.backbones.scvideo import load_shapes, load_stable_diffusion
 from pos.errors import PosError
 from pos.networks.inflated_unet import InflatedUNet, unet2d_config
+from tests.backbones.published import drawn, write_stable_diffusion
 
-VAE = {
-    "in_channels": 3, "out_channels": 3, "block_out_channels": [8, 8, 16], "layers_per_block": 1,
-    "latent_channels": 4, "norm_num_groups": 4, "scaling_factor": 0.7,
-}  # fmt: skip
 Write = Callable[..., dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def shapes(tmp_path_factory: pytest.TempPathFactory, write_tiny_shapes: Write) -> SCVideo:
+def shapes(tmp_path_factory: pytest.TempPathFactory, write_tiny_shapes: Write) -> LatentDiffusion:
     return load_shapes(**write_tiny_shapes(tmp_path_factory.mktemp("shapes")), device="cpu")
 
 
@@ -36,7 +33,9 @@ def videos() -> torch.Tensor:
     return torch.randint(0, 256, (2, 3, 3, 16, 32), dtype=torch.uint8, generator=rng)
 
 
-def test_encode_is_the_scaled_posterior_mean_of_every_frame(shapes: SCVideo, videos: torch.Tensor) -> None:
+def test_encode_is_the_scaled_posterior_mean_of_every_frame(
+    shapes: LatentDiffusion, videos: torch.Tensor
+) -> None:
     latents = shapes.encode(videos)
     assert latents.shape == (2, *shapes.latent_shape(3, 16, 32)) == (2, 4, 3, 2, 4)
     frame = videos[1, 2].float() / 127.5 - 1
@@ -46,7 +45,9 @@ def test_encode_is_the_scaled_posterior_mean_of_every_frame(shapes: SCVideo, vid
     assert torch.equal(shapes.encode(videos), latents)
 
 
-def test_decode_undoes_the_layout_and_the_scale_of_encode(shapes: SCVideo, videos: torch.Tensor) -> None:
+def test_decode_undoes_the_layout_and_the_scale_of_encode(
+    shapes: LatentDiffusion, videos: torch.Tensor
+) -> None:
     latents = shapes.encode(videos)
     pixels = shapes.decode(latents)
     assert pixels.shape == videos.shape
@@ -57,38 +58,52 @@ def test_decode_undoes_the_layout_and_the_scale_of_encode(shapes: SCVideo, video
     assert (pixels[1, 2].float() - wanted).abs().max() <= 1  # float32 kernels of other batch sizes
 
 
-def test_the_autoencoder_works_in_chunks(shapes: SCVideo, videos: torch.Tensor) -> None:
+def test_the_autoencoder_works_in_chunks(shapes: LatentDiffusion, videos: torch.Tensor) -> None:
     latents, pixels = shapes.encode(videos), shapes.decode(shapes.encode(videos))
-    whole, shapes.codec.frames_at_once = shapes.codec.frames_at_once, 4
+    whole, shapes.codec.frames_at_once = shapes.codec.frames_at_once, 4  # decode_chunk
     torch.testing.assert_close(shapes.encode(videos), latents, rtol=1e-4, atol=1e-5)
     assert (shapes.decode(latents).int() - pixels.int()).abs().max() <= 1
     shapes.codec.frames_at_once = whole
 
 
-def test_predict_is_the_network_at_the_levels_timestep(shapes: SCVideo) -> None:
+@pytest.mark.parametrize("chunk", [0, -1])
+def test_a_chunk_has_at_least_one_frame(tmp_path: Path, write_tiny_shapes: Write, chunk: int) -> None:
+    with pytest.raises(PosError, match=f"decode_chunk={chunk} is not allowed"):
+        load_shapes(**write_tiny_shapes(tmp_path), device="cpu", decode_chunk=chunk)
+
+
+def test_pixels_that_are_not_finite_are_no_black_video(shapes: LatentDiffusion) -> None:
+    """What Stable Diffusion XL's autoencoder makes in fp16."""
+    latents = torch.zeros(1, 4, 2, 2, 2)
+    latents[0, 0, 1] = torch.nan
+    with pytest.raises(PosError, match=r"pixels are not finite in torch\.float32: use another"):
+        shapes.decode(latents)
+
+
+def test_predict_is_the_network_at_the_levels_timestep(shapes: LatentDiffusion) -> None:
     latents = torch.randn(2, 4, 3, 4, 6, generator=torch.Generator().manual_seed(1))
     text = shapes.encode_text(["a red ring", ""])
     table = shapes.levels(50)
-    assert (table[50].timestep, table[1].timestep, table.prediction) == (981.0, 1.0, "epsilon")
+    assert (table[50].timestep, table[1].timestep, table.prediction) == (999.0, 1.0, "v")
     with torch.no_grad():
-        wanted = shapes.unet(latents, torch.tensor([981.0, 981.0]), text.tensors["text"])
+        wanted = shapes.unet(latents, torch.tensor([999.0, 999.0]), text.tensors["context"])
     torch.testing.assert_close(shapes.predict(latents, table[50], text), wanted)
     assert not torch.allclose(shapes.predict(latents, table[1], text), wanted, atol=1e-4)
     swapped = shapes.predict(latents, table[50], Conditioning.concat([text[1:], text[:1]]))
     assert not torch.allclose(swapped, wanted, atol=1e-5)
 
 
-def test_text_rows_do_not_depend_on_their_batch(shapes: SCVideo) -> None:
+def test_text_rows_do_not_depend_on_their_batch(shapes: LatentDiffusion) -> None:
     prompts = ["a small red ring moving left over sand", "", "a dog, running"]
-    together = shapes.encode_text(prompts).tensors["text"]
+    together = shapes.encode_text(prompts).tensors["context"]
     assert together.shape == (3, 64, 12)
     for row, prompt in enumerate(prompts):
-        alone = shapes.encode_text([prompt]).tensors["text"]
+        alone = shapes.encode_text([prompt]).tensors["context"]
         torch.testing.assert_close(alone[0], together[row], rtol=1e-4, atol=1e-5)
 
 
 def test_a_long_prompt_is_cut_with_one_warning_that_says_what_is_lost(
-    shapes: SCVideo, caplog: pytest.LogCaptureFixture
+    shapes: LatentDiffusion, caplog: pytest.LogCaptureFixture
 ) -> None:
     prompt = "a red ring moving left " * 40 + "past a blue star"
     with caplog.at_level(logging.WARNING):
@@ -104,7 +119,7 @@ def test_a_long_prompt_is_cut_with_one_warning_that_says_what_is_lost(
     ("size", "message"),
     [((0, 16, 16), "frames=0"), ((3, 20, 16), "height=20"), ((3, 16, 0), "width=0")],
 )
-def test_sizes_that_do_not_fit(shapes: SCVideo, size: tuple[int, int, int], message: str) -> None:
+def test_sizes_that_do_not_fit(shapes: LatentDiffusion, size: tuple[int, int, int], message: str) -> None:
     with pytest.raises(PosError, match=message):
         shapes.latent_shape(*size)
     if size[0] and size[2]:
@@ -149,54 +164,69 @@ def test_absent_weights_are_named(tmp_path: Path, write_tiny_shapes: Write) -> N
         load_shapes(**{**files, "unet": files["autoencoder"]})
 
 
-def write_stable_diffusion(root: Path) -> InflatedUNet:
-    """Stable Diffusion's layout with tiny networks; returns the inflated one, stored beside it."""
-    torch.manual_seed(0)
-    image_unet = UNet2DConditionModel(
-        in_channels=4, out_channels=4, block_out_channels=(8, 16), layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=12, attention_head_dim=2, norm_num_groups=4,
-    )  # fmt: skip
-    image_unet.save_pretrained(root / "unet")
-    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 3, "up_block_types": ["UpDecoderBlock2D"] * 3}
-    AutoencoderKL(**VAE, **blocks).save_pretrained(root / "vae")
-    words = ["a", "b", "a</w>", "b</w>", "ab</w>", "<|startoftext|>", "<|endoftext|>"]
-    config = CLIPTextConfig(
-        vocab_size=len(words), hidden_size=12, intermediate_size=16, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=8, bos_token_id=5, eos_token_id=6, pad_token_id=6,
-    )  # fmt: skip
-    CLIPTextModel(config).save_pretrained(root / "text_encoder")
-    (root / "tokenizer").mkdir()
-    (root / "tokenizer" / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (root / "tokenizer" / "merges.txt").write_text("#version: 0.2\na b</w>\n")
-    (root / "tokenizer" / "tokenizer_config.json").write_text(
-        json.dumps({"model_max_length": 8, "tokenizer_class": "CLIPTokenizer", "pad_token": "<|endoftext|>"})
-    )
-    unet = InflatedUNet(**unet2d_config(image_unet.config))
-    unet.load_unet2d(image_unet.state_dict())
-    save_file(unet.state_dict(), root / "inflated.safetensors")
-    return unet.eval()
+@dataclass
+class FullSize:
+    """Stable Diffusion's folder, its image UNet, and an inflated one with weights of its own."""
+
+    folder: Path
+    image_unet: UNet2DConditionModel
+    unet: InflatedUNet
+
+    @property
+    def weights(self) -> str:
+        return str(self.folder / "inflated.safetensors")
+
+    def backbone(self, unet: str | None) -> LatentDiffusion:
+        return load_stable_diffusion(str(self.folder), unet, device="cpu", precision="fp32")
 
 
-def test_full_size_reads_the_stable_diffusion_layout(tmp_path: Path) -> None:
-    unet = write_stable_diffusion(tmp_path)
-    backbone = load_stable_diffusion(
-        str(tmp_path), str(tmp_path / "inflated.safetensors"), device="cpu", precision="fp32"
-    )
+@pytest.fixture(scope="module")
+def full_size(tmp_path_factory: pytest.TempPathFactory) -> FullSize:
+    folder = tmp_path_factory.mktemp("sd14")
+    image_unet = write_stable_diffusion(folder).unet
+    unet = drawn(InflatedUNet(**unet2d_config(image_unet.config)), seed=1)
+    save_file(unet.state_dict(), folder / "inflated.safetensors")
+    return FullSize(folder, image_unet, unet)
+
+
+def latents() -> torch.Tensor:
+    return torch.randn(2, 4, 3, 8, 6, generator=torch.Generator().manual_seed(2))
+
+
+def test_full_size_is_the_trained_network_over_stable_diffusions_parts(full_size: FullSize) -> None:
+    backbone = full_size.backbone(full_size.weights)
     assert (backbone.defaults.frames, backbone.defaults.height, backbone.defaults.width) == (16, 256, 256)
-    text = backbone.encode_text(["a b", ""])
-    assert text.tensors["text"].shape == (2, 8, 12)
-    latents = torch.randn(2, 4, 3, 4, 4, generator=torch.Generator().manual_seed(2))
+    text = backbone.encode_text(["a ring", ""])
+    assert text.tensors["context"].shape == (2, 24, 12)
     level = backbone.levels(50)[25]
     with torch.no_grad():
-        wanted = unet(latents, torch.tensor([level.timestep] * 2), text.tensors["text"])
-    torch.testing.assert_close(backbone.predict(latents, level, text), wanted)
+        wanted = full_size.unet(latents(), torch.tensor([level.timestep] * 2), text.tensors["context"])
+    torch.testing.assert_close(backbone.predict(latents(), level, text), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_full_size_names_what_is_absent(tmp_path: Path) -> None:
-    with pytest.raises(PosError, match=r"config\.json is absent"):
+def test_untrained_it_is_stable_diffusion_on_identical_frames(
+    full_size: FullSize, caplog: pytest.LogCaptureFixture
+) -> None:
+    backbone = full_size.backbone(None)
+    assert "SCVideo is untrained" in caplog.text
+    text, level = backbone.encode_text(["a ring", "a blue ring"]), backbone.levels(50)[25]
+    still = latents()[:, :, :1].expand(-1, -1, 3, -1, -1)
+    with torch.no_grad():
+        wanted = full_size.image_unet(still[:, :, 0], level.timestep, text.tensors["context"]).sample
+    output = backbone.predict(still, level, text)
+    assert (output - wanted[:, :, None]).norm() < 1e-5 * output.norm()
+    moving = backbone.predict(latents(), level, text)
+    with torch.no_grad():
+        alone = full_size.image_unet(latents()[:, :, 1], level.timestep, text.tensors["context"]).sample
+    assert (moving[:, :, 1] - alone).norm() > 3e-4 * alone.norm()
+    assert backbone.fingerprint == full_size.backbone(None).fingerprint
+    assert backbone.fingerprint != full_size.backbone(full_size.weights).fingerprint
+
+
+def test_full_size_names_what_is_absent(full_size: FullSize, tmp_path: Path) -> None:
+    with pytest.raises(PosError, match=r"unet/config\.json is absent: get Stable Diffusion 1\.4 with"):
         load_stable_diffusion(str(tmp_path), "none.safetensors")
-    write_stable_diffusion(tmp_path)
-    with pytest.raises(PosError, match=r"none\.safetensors is absent"):
-        load_stable_diffusion(str(tmp_path), "none.safetensors")
+    with pytest.raises(PosError, match=r"none\.safetensors is absent: .* backbone\.unet=null"):
+        full_size.backbone("none.safetensors")
+    with pytest.raises(PosError, match="do not fit InflatedUNet"):
+        full_size.backbone(str(full_size.folder / "unet" / "diffusion_pytorch_model.safetensors"))

@@ -131,30 +131,38 @@ def test_methods_ask_the_levels_they_are_named_for() -> None:
     assert asked == [(751, 0), (501, 1), (251, 2), (1, 3)]
 
 
-def test_v_prediction_samples_and_inverts_as_diffusers_does() -> None:
-    from diffusers import DDIMInverseScheduler, DDIMScheduler
+def test_v_prediction_samples_as_diffusers_does() -> None:
+    from diffusers import DDIMScheduler
 
-    settings = {
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "set_alpha_to_one": False,
-        "steps_offset": 1,
-        "clip_sample": False,
-        "prediction_type": "v_prediction",
-    }
+    oracle = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        set_alpha_to_one=False,
+        steps_offset=1,
+        clip_sample=False,
+        prediction_type="v_prediction",
+    )
     denoiser, table = Gaussian(0.2, 0.6, "v"), ddim_levels(10, prediction="v")
     by_timestep = {level.timestep: level for level in table.levels}
-    for oracle, ours, start in (
-        (DDIMScheduler(**settings), lambda x: sample(denoiser, x, table), normal(10, *SHAPE)),
-        (DDIMInverseScheduler(**settings), lambda x: invert(denoiser, x, table).noise, normal(11, *SHAPE)),
-    ):
-        oracle.set_timesteps(10)
-        latents = start
-        for timestep in oracle.timesteps:
-            raw = denoiser(latents, by_timestep[float(timestep)])
-            latents = oracle.step(raw, timestep, latents).prev_sample
-        assert relative(ours(start), latents) < 1e-5
+    oracle.set_timesteps(10)
+    latents = start = normal(10, *SHAPE)
+    for timestep in oracle.timesteps:
+        raw = denoiser(latents, by_timestep[float(timestep)])
+        latents = oracle.step(raw, timestep, latents).prev_sample
+    assert relative(sample(denoiser, start, table), latents) < 1e-5
+
+
+@pytest.mark.parametrize("prediction", ["v", "flow"])
+@pytest.mark.parametrize("method", ["next", "printed", "fixed_point"])
+def test_inversion_does_not_depend_on_what_the_network_predicts(prediction: str, method: str) -> None:
+    """Eq. 2 speaks of eps: v and flow are first turned into the eps of the level that was asked about."""
+    clean = normal(11, *SHAPE)
+    noises = [
+        invert(Gaussian(0.2, 0.6, kind), clean, ddim_levels(10, prediction=kind), method=method).noise
+        for kind in ("epsilon", prediction)
+    ]
+    assert relative(*noises) < 1e-5
 
 
 def test_ancestral_sampling_has_the_statistics_of_the_data() -> None:

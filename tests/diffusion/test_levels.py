@@ -7,7 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pos.diffusion.levels import Level, LevelTable, add_noise, alphas_cumprod, ddim_levels
+from pos.diffusion.levels import (
+    Level,
+    LevelTable,
+    Schedule,
+    add_noise,
+    alphas_cumprod,
+    ddim_levels,
+    shifted,
+)
 from pos.errors import PosError
 from tests.diffusion.analytic import normal, raw_output
 
@@ -131,3 +139,49 @@ def test_noise_prediction_at_pure_noise_is_refused() -> None:
         LevelTable((Level(0, 1, 0), Level(1, 0, 1)), "epsilon")
     with pytest.raises(PosError, match="at least one step"):
         LevelTable((Level(0, 1, 0),), "flow")
+
+
+@pytest.mark.parametrize("shift", [0.15, 1.0, 3.0])
+def test_a_shift_multiplies_the_ratio_of_signal_to_noise(shift: float) -> None:
+    plain, moved = alphas_cumprod(), shifted(alphas_cumprod(), shift)
+    torch.testing.assert_close(moved / (1 - moved), shift**2 * plain / (1 - plain))
+    level, own = ddim_levels(50)[20], ddim_levels(50, shift=shift)[20]
+    assert own.signal / own.noise == pytest.approx(shift * level.signal / level.noise)
+    assert own.signal**2 + own.noise**2 == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("shift", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_shift_is_a_positive_factor(shift: float) -> None:
+    with pytest.raises(PosError, match="shift="):
+        ddim_levels(10, shift=shift)
+
+
+def test_quadratic_steps_are_squares_from_the_first_to_the_last_timestep() -> None:
+    timesteps = [level.timestep for level in ddim_levels(10, spacing="quadratic").levels[1:]]
+    assert timesteps == [round(1 + 998 * (k / 9) ** 2) for k in range(10)]
+    assert [level.timestep for level in ddim_levels(1, spacing="quadratic").levels[1:]] == [999]
+
+
+@given(st.integers(1, 400))
+def test_quadratic_steps_are_distinct_and_rise(steps: int) -> None:
+    timesteps = [level.timestep for level in ddim_levels(steps, spacing="quadratic").levels[1:]]
+    assert timesteps == sorted(set(timesteps))
+    assert timesteps[-1] == 999
+
+
+def test_training_draws_timesteps_as_dense_as_the_steps() -> None:
+    schedule = Schedule(spacing="quadratic")
+    drawn = schedule.timesteps((torch.arange(10_000) + 0.5) / 10_000).double()
+    steps = torch.tensor([level.timestep for level in schedule.levels(50).levels[1:]])
+    for limit in (100, 400, 800):
+        assert (drawn < limit).double().mean().item() == pytest.approx(
+            (steps < limit).double().mean().item(), abs=0.03
+        )
+    places = torch.tensor([0.0, 0.25, 0.9999])
+    assert Schedule().timesteps(places).tolist() == [0, 250, 999]
+    assert schedule.timesteps(places).tolist() == [0, 62, 999]
+
+
+def test_a_schedule_says_at_once_what_is_not_possible() -> None:
+    with pytest.raises(PosError, match="spacing='cubic'"):
+        Schedule(spacing="cubic")  # type: ignore[arg-type]

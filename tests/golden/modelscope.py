@@ -1,4 +1,4 @@
-"""ModelScope recordings (diffusers' pipeline and DDIMInverseScheduler) against our sampler and inverter."""
+"""ModelScope recordings (diffusers' pipeline and inverse scheduler) against our network and our loops."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from torch import Tensor
 from pos.backbones.base import Conditioning
 from pos.diffusion.ddim import Guided, invert, sample
 from pos.diffusion.levels import Level, LevelTable, ddim_levels
-from tests.golden.recordings import Case, Recording, assert_close, fill
+from pos.networks.unet3d import UNet3D, unet3d_config
+from tests.golden.recordings import FORWARD, SAMPLING, Case, Recording, assert_close, drawn, fill
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, UNet3DConditionModel
-
-FORWARD, SAMPLING = 1e-5, 1e-4  # relative L2, as the recordings' README suggests
+    from diffusers import AutoencoderKL
 
 NAMES = {"beta_start": "beta_start", "beta_end": "beta_end", "num_train_timesteps": "train_timesteps"}
 
@@ -48,7 +47,7 @@ class Networks:
         self.asked: list[tuple[Tensor, float]] = []
 
     @property
-    def unet(self) -> UNet3DConditionModel:
+    def unet(self) -> UNet3D:
         return _filled_unet(json.dumps(self.info["unet_config"]))
 
     def vae(self) -> AutoencoderKL:
@@ -65,27 +64,21 @@ class Networks:
     def predict(self, latents: Tensor, level: Level, conditioning: Conditioning) -> Tensor:
         self.asked.append((latents, level.timestep))
         timestep = torch.full((len(latents),), int(level.timestep))
-        return self.unet(latents, timestep, encoder_hidden_states=conditioning.tensors["text"]).sample
+        return self.unet(latents, timestep, **conditioning.tensors)
 
 
 @cache
-def _filled_unet(config: str) -> UNet3DConditionModel:
-    from diffusers import UNet3DConditionModel
-
-    return fill(UNet3DConditionModel(**json.loads(config)))
+def _filled_unet(config: str) -> UNet3D:
+    return fill(UNet3D(**unet3d_config(json.loads(config))))
 
 
 def condition(embedding: Tensor, rows: int) -> Conditioning:
-    return Conditioning({"text": embedding.expand(rows, -1, -1)})
+    return Conditioning({"context": embedding.expand(rows, -1, -1)})
 
 
 def rows_of(ids: list) -> list[list[int]]:
     """Token ids as rows; one prompt may stand without its batch dimension."""
     return ids if isinstance(ids[0], list) else [ids]
-
-
-def drawn(seed: int, like: Tensor) -> Tensor:
-    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
 
 
 def pipeline_cases(recording: Recording) -> Iterator[Case]:

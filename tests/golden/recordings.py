@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+FORWARD, SAMPLING = 1e-5, 1e-4  # relative L2, as the recordings' README suggests
+
 
 @dataclass
 class Recording:
@@ -43,11 +45,10 @@ class Recording:
 
 @dataclass
 class Case:
-    """One comparison with a recording; ``later`` says why it cannot be made yet."""
+    """One comparison with a recording."""
 
     name: str
-    check: Callable[[], None] | None = None
-    later: str = ""
+    check: Callable[[], None]
 
 
 def recordings(kind: str) -> list[Recording]:
@@ -61,16 +62,22 @@ def fill(module: nn.Module) -> nn.Module:
     state = module.state_dict()
     for name, entry in state.items():
         if entry.is_floating_point():
-            entry.copy_(_filled(name, entry.shape))
+            entry.copy_(filled(name, entry.shape))
     module.load_state_dict(state)
     return module.eval().requires_grad_(False)
 
 
-def _filled(name: str, shape: torch.Size) -> Tensor:
+def filled(name: str, shape: torch.Size) -> Tensor:
+    """The entry of that name and shape in the original."""
     value = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
     if len(shape) > 1:
         return value / math.sqrt(math.prod(shape[1:]))
     return 0.1 * value if name.endswith("bias") else 1 + 0.1 * value
+
+
+def drawn(seed: int, like: Tensor) -> Tensor:
+    """An input of a recording, from its seed."""
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
 
 
 def assert_close(actual: Tensor, expected: Tensor, tolerance: float) -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pos.data.shapes.world import ATTRIBUTES, draw_scenes, render
-from pos.metrics.features import ShapesDetectors
+from pos.metrics.detectors import Detectors
+from pos.metrics.shapes import of_networks
 from pos.networks.classifiers import FrameClassifier, VideoClassifier
 from pos.networks.shapes_clip import ShapesCLIP
 from pos.networks.tokenizer import load_tokenizer
@@ -16,7 +17,7 @@ HEADS = {name: len(values) for name, values in ATTRIBUTES.items()}
 TOWER = {"widths": [4, 4, 8], "dim": 32, "grid": 2}
 
 
-def build_detectors(seed: int = 0, feature_dim: int = 6) -> ShapesDetectors:
+def build_detectors(seed: int = 0, feature_dim: int = 6) -> Detectors:
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(asset("shapes/tokenizer.json"))
     text = {
@@ -30,7 +31,7 @@ def build_detectors(seed: int = 0, feature_dim: int = 6) -> ShapesDetectors:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    return ShapesDetectors(
+    return of_networks(
         fid=FrameClassifier({"shape": 6}, **TOWER, feature_dim=feature_dim),
         fvd=VideoClassifier(HEADS, **TOWER, layers=1, feature_dim=feature_dim),
         inception=VideoClassifier({"class": 5}, **TOWER, layers=1, feature_dim=feature_dim),
@@ -41,12 +42,12 @@ def build_detectors(seed: int = 0, feature_dim: int = 6) -> ShapesDetectors:
 
 
 @pytest.fixture(scope="session")
-def make_detectors() -> Callable[..., ShapesDetectors]:
+def make_detectors() -> Callable[..., Detectors]:
     return build_detectors
 
 
 @pytest.fixture(scope="session")
-def detectors() -> ShapesDetectors:
+def detectors() -> Detectors:
     return build_detectors()
 
 

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
-from pos.metrics.evaluation import ACCURACY, METRICS, caveats, compare, extract, record, score
+from pos.metrics.evaluation import ACCURACY, METRICS, caveats, compare, record, score
+from pos.metrics.extraction import extract
 from pos.metrics.features import FeatureSet
 from pos.metrics.frechet import FeatureStatistics, frechet_distance
 from pos.metrics.reference import Reference
@@ -49,7 +50,7 @@ def test_the_values_are_those_of_the_set(reference):
     estimates = score(row, reference, resamples=50).estimates
     assert list(estimates) == [*METRICS, *ACCURACY]
     for name, key in {"fid": "fid", "clip_fid": "clip", "fvd": "fvd"}.items():
-        expected = frechet_distance(FeatureStatistics.of(row.tensors[key]), getattr(reference, key))
+        expected = frechet_distance(FeatureStatistics.of(row.tensors[key]), reference.statistics[key])
         assert estimates[name].value == pytest.approx(expected, rel=1e-6)
     assert estimates["clipsim"].value == pytest.approx(float(row.tensors["clipsim"].mean()))
     counted = row.tensors["named"][:, :5] == row.tensors["judged"][:, :5]
@@ -135,8 +136,8 @@ def test_a_reference_survives_the_disk(reference, tmp_path):
     reference.save(tmp_path / "reference.safetensors")
     again = Reference.load(tmp_path / "reference.safetensors")
     assert (again.detectors, again.source) == (reference.detectors, "simulated")
-    assert again.fid.count == 10000  # five frames a video
-    assert frechet_distance(again.fvd, reference.fvd) < 1e-9
+    assert again.statistics["fid"].count == 10000  # five frames a video
+    assert frechet_distance(again.statistics["fvd"], reference.statistics["fvd"]) < 1e-9
     other = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, other)
     with pytest.raises(PosError, match="lacks the entries detectors, source"):

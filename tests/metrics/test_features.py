@@ -6,7 +6,7 @@ from torch.nn.functional import normalize
 
 from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
-from pos.metrics.evaluation import extract
+from pos.metrics.extraction import extract
 from pos.metrics.features import FeatureSet
 from pos.storage import TensorCache
 
@@ -34,16 +34,16 @@ def test_clip_features_are_not_normalised_but_clipsim_is_a_cosine(detectors, cli
     prompts = ["ring moving left", "a red circle"]
     rows = detectors(clips[:2], prompts)
     assert not torch.allclose(rows["clip"].norm(dim=-1), torch.ones(2, 5), atol=1e-2)
-    frames = detectors.clip.encode_frames(clips[:2])
+    frames = detectors.clip.network.encode_frames(clips[:2])
     assert torch.allclose(normalize(rows["clip"], dim=-1), frames[:, [0, 4, 8, 12, 15]], atol=1e-5)
-    tokens = detectors.tokenizer(prompts, padding=True, return_tensors="pt")
-    texts = detectors.clip.encode_text(tokens["input_ids"], tokens["attention_mask"])
+    tokens = detectors.clip.tokenizer(prompts, padding=True, return_tensors="pt")
+    texts = detectors.clip.network.encode_text(tokens["input_ids"], tokens["attention_mask"])
     assert torch.allclose(rows["clipsim"], (frames @ texts[:, :, None]).mean((1, 2)), atol=1e-5)
 
 
 def test_the_judge_answers_in_the_order_of_the_attributes(detectors, clips):
     """Its heads are stored in another order."""
-    logits = detectors.judge(clips)
+    logits = detectors.judge.network(clips)
     judged = detectors(clips, ["a ring"] * len(clips))["judged"]
     for column, name in enumerate(ATTRIBUTES):
         assert torch.equal(judged[:, column], logits[name].argmax(-1))
@@ -75,7 +75,7 @@ def test_a_killed_run_goes_on_from_its_cache(detectors, clips, tmp_path, monkeyp
     seen = []
     forward = detectors.forward
     monkeypatch.setattr(
-        detectors, "forward", lambda videos, texts: seen.append(len(videos)) or forward(videos, texts)
+        detectors, "forward", lambda videos, *rest: seen.append(len(videos)) or forward(videos, *rest)
     )
     features = extract(clips, ids, prompts, detectors, batch_size=4, cache=cache)
     assert seen == [4]  # two of three batches were there
@@ -108,12 +108,12 @@ def test_bad_input_is_named(detectors, make_detectors, clips, tmp_path):
         extract(clips, ["a"] * 3, ["a"] * 3, detectors)
     with pytest.raises(PosError, match="2 ids for 3 prompts"):
         extract(clips, ["a"] * 2, ["a"] * 3, detectors)
-    with pytest.raises(PosError, match="one size"):
+    with pytest.raises(PosError, match=r"not torch.uint8 \(8, 3, 64, 64\)"):
         extract([clips[0], clips[1][:8]], ["a"] * 2, ["a"] * 2, detectors)
     with pytest.raises(PosError, match="batch_size must be at least 1, not 0"):
         extract(clips, ["a"] * 12, ["a"] * 12, detectors, batch_size=0)
     broken = make_detectors()
-    broken.fvd.penultimate[1].bias.fill_(float("nan"))
+    broken.fvd.network.penultimate[1].bias.fill_(float("nan"))
     with pytest.raises(PosError, match="'fvd' of the video with id x are not finite"):
         extract(clips[:1], ["x"], ["a ring"], broken)
     with pytest.raises(PosError, match="no file"):

@@ -10,8 +10,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from pos.errors import PosError
-from pos.networks.inflated_blocks import SparseCausalAttention, TemporalAttention, TemporalConv
-from pos.networks.inflated_unet import InflatedUNet, is_new, unet2d_config
+from pos.networks.inflated_blocks import SparseCausalAttention, TemporalConv
+from pos.networks.inflated_unet import InflatedUNet, OrderedTemporalAttention, unet2d_config
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "backbones"
 FRAMES = 5
@@ -83,8 +83,8 @@ def test_names_and_shapes_are_those_of_stable_diffusion() -> None:
     with torch.device("meta"):
         unet = InflatedUNet(4, (320, 640, 1280, 1280), (True, True, True, False), 2, (8,) * 4, 768)
     own = {name: list(value.shape) for name, value in unet.state_dict().items()}
-    assert {name: shape for name, shape in own.items() if not is_new(name)} == published
-    new = [name for name in own if is_new(name)]
+    assert {name: shape for name, shape in own.items() if not InflatedUNet.is_new(name)} == published
+    new = [name for name in own if InflatedUNet.is_new(name)]
     # Two parameters for each resnet's temporal convolution, seven for a temporal attention and its norm.
     assert len(new) == 22 * 2 + 16 * 2 * 7
     assert own["mid_block.temp_convs.0.weight"] == [1280, 1280, 3, 1, 1]
@@ -139,7 +139,7 @@ def test_sparse_causal_attention_looks_at_the_first_and_the_previous_frame() -> 
 
 @torch.no_grad()
 def test_temporal_attention_starts_at_zero_and_knows_the_order_of_frames() -> None:
-    layer = TemporalAttention(8, heads=2)
+    layer = OrderedTemporalAttention(8, heads=2)
     tokens = torch.randn(2, FRAMES, 3, 8, generator=generator(4))
     assert layer(tokens).abs().max() == 0
     randomise(layer)
@@ -155,6 +155,17 @@ def test_temporal_attention_starts_at_zero_and_knows_the_order_of_frames() -> No
 def test_any_number_of_frames(tiny: InflatedUNet, frames: int) -> None:
     latents, timesteps, context = inputs(frames=frames)
     assert tiny(latents, timesteps, context).shape == latents.shape
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(8, 4), (5, 7), (1, 3)])
+def test_any_height_and_width(image_unet: UNet2DConditionModel, size: tuple[int, int]) -> None:
+    video_unet = InflatedUNet(**unet2d_config(image_unet.config)).eval()
+    video_unet.load_unet2d(image_unet.state_dict())
+    _, timesteps, context = inputs()
+    latents = torch.randn(2, 4, 1, *size, generator=generator(5))
+    wanted = image_unet(latents[:, :, 0], timesteps, context).sample
+    torch.testing.assert_close(video_unet(latents, timesteps, context)[:, :, 0], wanted, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()

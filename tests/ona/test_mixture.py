@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pos.errors import PosError
-from pos.ona.mixture import check_eta, mix, noise_statistics
+from pos.ona.mixture import check_eta, ks_distance, mix, noise_statistics
 
 SHAPE = (3, 4, 8, 16, 16)
 
@@ -57,6 +58,22 @@ def test_statistics() -> None:
     assert statistics["mean"] == pytest.approx(0.25, abs=0.02)
     assert statistics["std"] == pytest.approx(math.sqrt((0.25 + 1 + 4 + 1) / 4), abs=0.02)
     assert statistics["channel_std"] == pytest.approx([0.5, 1, 2, 1], abs=0.03)
+    assert statistics["ks_distance"] == ks_distance(uneven)
+
+
+def test_the_distance_from_the_normal_is_that_of_kolmogorov_and_smirnov() -> None:
+    generator = torch.Generator().manual_seed(3)
+    for values in (
+        torch.randn(500, generator=generator),
+        torch.rand(2, 3, 50, generator=generator),
+        torch.randn(400, generator=generator) ** 3 + 7,
+        torch.tensor([0.0, 1.0]),
+    ):
+        standard = (values - values.mean()) / values.std()
+        wanted = scipy.stats.kstest(standard.flatten().double().numpy(), "norm").statistic
+        assert ks_distance(values) == pytest.approx(wanted, abs=1e-5)
+    assert ks_distance(EPS) == pytest.approx(ks_distance(3 * EPS + 5), abs=1e-4)
+    assert ks_distance(EPS) < 2 / math.sqrt(EPS.numel())
 
 
 @pytest.mark.parametrize("eta", [-0.1, -math.inf, math.nan, "much"])

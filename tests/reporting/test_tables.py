@@ -73,7 +73,7 @@ def test_a_misspelt_column_is_not_passed_over(results):
 def test_scores_of_a_folder():
     metrics = {c.key: {"value": 1.5, "low": 1.0, "high": 2.0} for c in METRICS + ATTRIBUTES}
     metrics["accuracy_texture"] = {"value": None, "low": None, "high": None}
-    text = scores_markdown({"metrics": metrics, "notes": ["Few."]})
+    text = scores_markdown({"metrics": metrics, "absent": {}, "notes": ["Few."]})
     assert text.endswith("\n\nFew.\n")
     found = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if "|" in line}
     assert [cell.strip() for cell in found["FVD ↓"]] == ["1.50", "1.00", "2.00"]

@@ -16,7 +16,10 @@ from pos.data.shapes.world import ATTRIBUTES
 from pos.diffusion.levels import alphas_cumprod
 from pos.errors import PosError
 from pos.networks.classifiers import build_classifier, save_classifier
+from pos.networks.inflated_trunk import InflatedTrunk
+from pos.networks.inflated_tuneavideo import TuneAVideoUNet
 from pos.networks.inflated_unet import load_unet
+from pos.networks.weights import rebuild
 from pos.training.diffusion import DiffusionTask
 from pos.training.runner import train
 from pos.training.task import Optimization
@@ -30,8 +33,11 @@ def files(tmp_path_factory: pytest.TempPathFactory, write_tiny_shapes: Write) ->
     return write_tiny_shapes(tmp_path_factory.mktemp("weights"))
 
 
-def make_task(files: dict[str, str], **settings: object) -> DiffusionTask:
-    task = DiffusionTask(load_unet(files["unet"]), files["clip"], Optimization(1e-3), 0, **settings)
+def make_task(
+    files: dict[str, str], network: InflatedTrunk | None = None, **settings: object
+) -> DiffusionTask:
+    network = network or load_unet(files["unet"])
+    task = DiffusionTask(network, files["clip"], Optimization(1e-3), 0, **settings)
     task.generator = lambda seed: torch.Generator().manual_seed(seed)  # without a trainer there is no step
     task.log = lambda *_, **__: None
     return task
@@ -72,7 +78,7 @@ def test_captions_are_dropped_for_the_empty_one(
     task = make_task(files, text_dropout=dropout)
     task.network = Spy()
     task.training_step(batch(200), 0)
-    empty = load_shapes(**files, device="cpu").encode_text([""]).tensors["text"]
+    empty = load_shapes(**files, device="cpu").encode_text([""]).tensors["context"]
     same = (task.network.context - empty).abs().amax(dim=(1, 2)) < 1e-5
     assert low <= int(same.sum()) <= high
 
@@ -106,6 +112,30 @@ def test_only_the_chosen_subset_is_trained(files: dict[str, str]) -> None:
     assert "network.mid_block.temp_convs.0.weight" in moved
     assert any("attn1" in name for name in moved)
     assert all(any(part in name for part in ("temp", "attn1", "attn2")) for name in moved)
+
+
+@pytest.mark.parametrize("subset", ["tuneavideo", "retrained"])
+def test_tune_a_video_trains_as_published_or_as_in_the_paper(
+    files: dict[str, str], tmp_path: Path, subset: str
+) -> None:
+    torch.manual_seed(0)
+    network = TuneAVideoUNet(**load_unet(files["unet"]).config, temporal_convs=subset == "retrained")
+    task = make_task(files, network, subset=subset)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.AdamW(task.trained_parameters(), lr=3e-3)
+    losses = []
+    for _ in range(10):  # the same noises again and again
+        optimizer.zero_grad()
+        losses.append(task.training_step(batch(), 0))
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < losses[0]
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    trained = {id(parameter) for parameter in network.trainable_parameters(subset)}
+    assert moved == {name for name, parameter in network.named_parameters() if id(parameter) in trained}
+    task.export(tmp_path / "trained.safetensors")
+    stored = rebuild(TuneAVideoUNet, tmp_path / "trained.safetensors")
+    assert stored.config["temporal_convs"] == (subset == "retrained")
 
 
 def test_it_learns(files: dict[str, str]) -> None:
@@ -161,7 +191,7 @@ def test_the_experiments_of_scvideo_and_npnet_run_end_to_end(files: dict[str, st
     backbone = "data.targets.backbone"
     run(
         tmp_path, files, "npnet", f"task.network.path={trained}", "data.targets.steps=2",
-        f"{backbone}.precision=fp32", f"{backbone}.compiled=false", f"+{backbone}.clip={files['clip']}",
+        f"{backbone}.precision=fp32", f"{backbone}.acceleration=none", f"+{backbone}.clip={files['clip']}",
         f"+{backbone}.autoencoder={files['autoencoder']}",
     )  # fmt: skip
     start, end = load_unet(trained), load_unet(tmp_path / "npnet.safetensors")

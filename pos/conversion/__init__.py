@@ -1,0 +1,1 @@
+"""What others publish as pickles, once into safetensors: ``experiments/convert.py``."""
