@@ -11,19 +11,34 @@ import torch
 from pos.backbones.latent import LatentDiffusion
 from pos.backbones.scvideo import load_stable_diffusion
 from pos.backbones.stable_diffusion import load_sd15, load_sdxl
+from pos.backbones.tuneavideo import load_retrained
 from pos.generation import make_requests
 from pos.method import Method
-from tests.backbones.published import write_stable_diffusion, write_stable_diffusion_xl
+from pos.networks.inflated_tuneavideo import TuneAVideoUNet
+from pos.networks.inflated_unet import save_unet, unet2d_config
+from tests.backbones.published import drawn, write_stable_diffusion, write_stable_diffusion_xl
 from tests.known import known_pipeline
 
 STEPS = 4
 Told = list[tuple[float, dict[str, torch.Tensor]]]
+
+
+def write_tuneavideo(root: Path) -> None:
+    unet = write_stable_diffusion(root).unet
+    network = TuneAVideoUNet(**unet2d_config(unet.config), temporal_convs=True)
+    save_unet(drawn(network, seed=1), root / "trained.safetensors")
+
+
+def load_tuneavideo(folder: str, device: str, precision: str) -> LatentDiffusion:
+    return load_retrained(f"{folder}/trained.safetensors", folder, device=device, precision=precision)
+
 
 # Each backbone with what writes its files and the tensors that condition it.
 BACKBONES: dict[str, tuple[Callable[..., object], Callable[..., LatentDiffusion], set[str]]] = {
     "sd15": (write_stable_diffusion, load_sd15, {"context"}),
     "sdxl": (write_stable_diffusion_xl, load_sdxl, {"context", "pooled"}),
     "scvideo": (write_stable_diffusion, load_stable_diffusion, {"context"}),
+    "tuneavideo": (write_tuneavideo, load_tuneavideo, {"context"}),
 }
 
 
