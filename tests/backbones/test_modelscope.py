@@ -165,7 +165,7 @@ def test_a_token_that_is_none(model: Model) -> None:
 
 def test_an_absent_folder_says_where_it_is_published(tmp_path: Path) -> None:
     with pytest.raises(
-        PosError, match=r"hf download damo-vilab/text-to-video-ms-1\.7b .* backbone\.folder=PATH"
+        PosError, match=r"hf download damo-vilab/text-to-video-ms-1\.7b .* backbone\.folder=DIR"
     ):
         load_modelscope(str(tmp_path / "none"))
 
