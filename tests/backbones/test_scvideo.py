@@ -76,9 +76,7 @@ def test_pixels_that_are_not_finite_are_no_black_video(shapes: LatentDiffusion) 
     """What Stable Diffusion XL's autoencoder makes in fp16."""
     latents = torch.zeros(1, 4, 2, 2, 2)
     latents[0, 0, 1] = torch.nan
-    with pytest.raises(
-        PosError, match=r"pixels are not finite in torch\.float32: use another"
-    ):
+    with pytest.raises(PosError, match=r"pixels are not finite in torch\.float32: use another"):
         shapes.decode(latents)
 
 
