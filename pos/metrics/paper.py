@@ -10,18 +10,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pos.errors import require
 from pos.metrics.detectors import Detector, Detectors, TextDetector
 from pos.metrics.preprocessing import c3d_input, clip_input, i3d_input, inception_input
 from pos.networks.c3d import C3D
 from pos.networks.i3d import I3D
 from pos.networks.inception import FIDInception
+from pos.networks.openai_clip import build_clip, clip_tokenizer
 from pos.networks.weights import load_weights
 
 log = logging.getLogger(__name__)
-
-CLIP_ARCHITECTURE = "ViT-B-32-quickgelu"
-"""OpenAI's, as open_clip calls it; its plain ``ViT-B-32`` has another activation: cosines shift by 7e-4."""
 
 _IMAGES = 16
 _SHOWN = 60  # characters of a truncated prompt in a warning
@@ -150,10 +147,9 @@ def load_clip(path: Path) -> ClipFeatures:
     Raises:
         PosError: open_clip is not installed, or the file does not hold these weights.
     """
-    open_clip = require("open_clip", extra="metrics")
-    network = open_clip.CLIP(**open_clip.get_model_config(CLIP_ARCHITECTURE))
+    network = build_clip()
     load_weights(network, path)
-    return ClipFeatures(network, open_clip.get_tokenizer(CLIP_ARCHITECTURE))
+    return ClipFeatures(network, clip_tokenizer())
 
 
 def _missing(name: str, path: Path) -> str:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from pos.metrics.detectors import Detector
 from pos.metrics.paper import (
-    CLIP_ARCHITECTURE,
     C3DClasses,
     ClipFeatures,
     I3DLogits,
@@ -26,6 +25,7 @@ from pos.metrics.paper import (
 from pos.networks.c3d import C3D, FRAMES, MEAN_SIZE
 from pos.networks.i3d import I3D
 from pos.networks.inception import FIDInception
+from pos.networks.openai_clip import build_clip, clip_tokenizer
 from tests.golden.recordings import Recording
 
 
@@ -127,16 +127,12 @@ def build(kind: str, manifest: Manifest) -> nn.Module:
         return C3D(manifest.entries["fc8.bias"]["shape"][0])
     if kind == "inception":
         return FIDInception()
-    import open_clip
-
-    return open_clip.CLIP(**open_clip.get_model_config(CLIP_ARCHITECTURE))
+    return build_clip()
 
 
 def wrap(kind: str, network: nn.Module) -> Detector:
     if kind == "clip":
-        import open_clip
-
-        return ClipFeatures(network, open_clip.get_tokenizer(CLIP_ARCHITECTURE))
+        return ClipFeatures(network, clip_tokenizer())
     wrappers: dict[str, Callable[[nn.Module], Detector]] = {
         "i3d": I3DLogits,
         "c3d": C3DClasses,
