@@ -283,15 +283,16 @@ class Pipeline:
         if not self.method.rewrites:
             return HybridSemantics(original, original, 0)
         rewritten = self.backbone.encode_text([plan.rewrite.text for plan in plans])
-        return HybridSemantics(rewritten, original, rewritten_steps(self.steps, self.method.gamma))
+        return HybridSemantics(rewritten, original, self._rewritten_steps())
+
+    def _rewritten_steps(self) -> int:
+        """m of Eq. 8, of the steps that are made: VideoCrafter's sampler may add one to those asked for."""
+        return rewritten_steps(self.backbone.levels(self.steps).steps, self.method.gamma)
 
     def _shared_provenance(self) -> dict[str, Any]:
         """What all videos of this pipeline have in common."""
         return {
-            "method": {
-                **asdict(self.method),
-                "rewritten_steps": rewritten_steps(self.steps, self.method.gamma),
-            },
+            "method": {**asdict(self.method), "rewritten_steps": self._rewritten_steps()},
             "backbone": self.backbone.name,
             "native": asdict(self.backbone.defaults),
             "steps": self.steps,

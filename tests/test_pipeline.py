@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor
 from pos.backbones.scvideo import load_shapes
 from pos.data.pools import ShapesPool
 from pos.diffusion.ddim import Guided, invert
+from pos.diffusion.levels import ddim_levels
 from pos.diffusion.noise import base_noise
 from pos.errors import PosError
 from pos.generation import make_requests
@@ -140,6 +142,15 @@ class TestText:
         assert asked == [COLOURS["blue"]] * rewritten + [COLOURS["red"]] * (steps - rewritten)
         assert sample.provenance["method"]["rewritten_steps"] == rewritten
         assert sample.provenance["rewritten_prompt"] == ("a blue ring" if rewritten else None)
+
+    def test_steps_that_the_levels_add_count_as_well(self, make, monkeypatch: pytest.MonkeyPatch):
+        """VideoCrafter's sampler makes 7 steps where 6 are asked for."""
+        pipeline = make(Method(rewrite=True, gamma=1), steps=6)
+        monkeypatch.setattr(pipeline.backbone, "levels", partial(ddim_levels, spacing="videocrafter"))
+        (sample,) = pipeline.generate(make_requests(["a red ring"]))
+        asked = [tuple(colours[0].tolist()) for *_, colours in pipeline.backbone.calls]
+        assert asked == [COLOURS["blue"]] * 7
+        assert sample.provenance["method"]["rewritten_steps"] == 7
 
     def test_gamma_0_is_the_plain_model_bit_by_bit(self, make):
         requests = make_requests(["red", "green"])

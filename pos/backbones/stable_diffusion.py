@@ -131,9 +131,13 @@ def load_sd15(
         acceleration: ``none``, ``graph`` (a GPU's), ``compile`` or ``auto``.
 
     Raises:
-        PosError: a part is absent, no safetensors file, or does not fit.
+        PosError: a part is absent, no safetensors file, or does not fit; another model.
     """
     published = DiffusersFolder(folder, "Stable Diffusion 1.5", SD15)
+    if published.config("unet/config.json").get("addition_embed_type") is not None:
+        raise PosError(
+            f"{folder} holds no Stable Diffusion 1.x: for Stable Diffusion XL choose backbone=sdxl."
+        )
     vae = published.vae()
     factor = spatial_factor(vae)
     return ImageDiffusion(

@@ -133,7 +133,7 @@ def _over_image_model(
         defaults=defaults,
         fingerprint=content_hash(weights, image.fingerprint("vae", "text_encoder", "tokenizer", "scheduler")),
         levels=image.levels(),
-        unit=spatial_factor(vae) * 2 ** (len(network.config["block_out_channels"]) - 1),
+        unit=spatial_factor(vae),
         device=device,
         precision=precision,
         decode_chunk=decode_chunk,

@@ -10,19 +10,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pos.errors import require
 from pos.metrics.detectors import Detector, Detectors, TextDetector
 from pos.metrics.preprocessing import c3d_input, clip_input, i3d_input, inception_input
 from pos.networks.c3d import C3D
 from pos.networks.i3d import I3D
 from pos.networks.inception import FIDInception
+from pos.networks.openai_clip import build_clip, clip_tokenizer
 from pos.networks.weights import load_weights
 
 log = logging.getLogger(__name__)
 
-CLIP_ARCHITECTURE = "ViT-B-32-quickgelu"
-"""OpenAI's, as open_clip calls it; its plain ``ViT-B-32`` has another activation: cosines shift by 7e-4."""
-
+_IMAGES = 16
 _SHOWN = 60  # characters of a truncated prompt in a warning
 _SOURCES = {
     "fid": ("FID-Inception", "inception", "inception-2015-12-05.pt of NVIDIA (stylegan2-ada-pytorch)"),
@@ -40,7 +38,7 @@ class InceptionFeatures(Detector):
         return inception_input(frames)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return torch.stack([self.network(images) for images in inputs])
+        return per_image(self.network, inputs)
 
 
 class ClipFeatures(TextDetector):
@@ -60,7 +58,7 @@ class ClipFeatures(TextDetector):
         return clip_input(frames)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return torch.stack([self.network.encode_image(images) for images in inputs])
+        return per_image(self.network.encode_image, inputs)
 
     @torch.inference_mode()
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
@@ -100,6 +98,13 @@ class C3DClasses(Detector):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.network(inputs).softmax(-1)
+
+
+def per_image(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """Images (b, k, ...) to features (b, k, d), a few at a time: more only wait for memory."""
+    images = inputs.flatten(0, 1)
+    features = torch.cat([network(few) for few in images.split(_IMAGES)])
+    return features.unflatten(0, inputs.shape[:2])
 
 
 def paper_detectors(fid: str, clip: str, fvd: str, inception: str) -> Detectors:
@@ -142,10 +147,9 @@ def load_clip(path: Path) -> ClipFeatures:
     Raises:
         PosError: open_clip is not installed, or the file does not hold these weights.
     """
-    open_clip = require("open_clip", extra="metrics")
-    network = open_clip.CLIP(**open_clip.get_model_config(CLIP_ARCHITECTURE))
+    network = build_clip()
     load_weights(network, path)
-    return ClipFeatures(network, open_clip.get_tokenizer(CLIP_ARCHITECTURE))
+    return ClipFeatures(network, clip_tokenizer())
 
 
 def _missing(name: str, path: Path) -> str:

@@ -13,7 +13,9 @@ from diffusers import (
     DiffusionPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
+    TextToVideoSDPipeline,
     UNet2DConditionModel,
+    UNet3DConditionModel,
 )
 from torch import nn
 from transformers import (
@@ -127,7 +129,30 @@ def write_stable_diffusion_xl(
     return pipeline
 
 
+def write_modelscope(root: Path, seed: int = 0) -> TextToVideoSDPipeline:
+    """ModelScope: diffusers' pipeline with DDIM, and its folder."""
+    unet = UNet3DConditionModel(
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        cross_attention_dim=12,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    )
+    pipeline = TextToVideoSDPipeline(
+        vae=autoencoder(seed),
+        text_encoder=text_model(CLIPTextModel, seed, hidden_act="gelu"),
+        tokenizer=tokenizer(root / "tokenizer", pad="!"),
+        unet=drawn(unet, seed, 0.15),
+        scheduler=DDIMScheduler.from_config(SCHEDULER),
+    )
+    write(pipeline, root)
+    return pipeline
+
+
 def write(pipeline: DiffusionPipeline, root: Path) -> None:
+    """A pipeline's folder, with the tokenizers that are there and a scheduler as it is published."""
     pipeline.set_progress_bar_config(disable=True)
     kept = {path: path.read_bytes() for path in root.glob("tokenizer*/*")}
     pipeline.save_pretrained(root)

@@ -3,35 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
 from pos.backbones.latent import LatentDiffusion
+from pos.backbones.modelscope import load_modelscope
 from pos.backbones.scvideo import load_stable_diffusion
 from pos.backbones.stable_diffusion import load_sd15, load_sdxl
+from pos.backbones.tuneavideo import load_retrained
+from pos.cli.overrides import prepare
+from pos.conversion.run import convert
+from pos.conversion.videocrafter import VideoCrafter
 from pos.generation import make_requests
 from pos.method import Method
-from tests.backbones.published import write_stable_diffusion, write_stable_diffusion_xl
+from pos.networks.inflated_tuneavideo import TuneAVideoUNet
+from pos.networks.inflated_unet import save_unet, unet2d_config
+from tests.backbones.published import (
+    drawn,
+    write_modelscope,
+    write_stable_diffusion,
+    write_stable_diffusion_xl,
+)
+from tests.conversion.published import sizes, write_checkpoint
 from tests.known import known_pipeline
 
+CONF = Path(__file__).parents[2] / "conf"
 STEPS = 4
 Told = list[tuple[float, dict[str, torch.Tensor]]]
+
+
+def write_tuneavideo(root: Path) -> None:
+    unet = write_stable_diffusion(root).unet
+    network = TuneAVideoUNet(**unet2d_config(unet.config), temporal_convs=True)
+    save_unet(drawn(network, seed=1), root / "trained.safetensors")
+
+
+def load_tuneavideo(folder: str, device: str, precision: str) -> LatentDiffusion:
+    return load_retrained(f"{folder}/trained.safetensors", folder, device=device, precision=precision)
+
+
+def write_videocrafter(version: str, root: Path) -> None:
+    root.mkdir()
+    write_checkpoint(root / "model.ckpt", version)
+    convert(VideoCrafter(version, **sizes(version)), root / "model.ckpt", root)
+
+
+def load_videocrafter(version: str, folder: str, device: str, precision: str) -> LatentDiffusion:
+    words = [f"backbone=videocrafter_{version}", f"backbone.folder={folder}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("generate", prepare([*words, f"device={device}", f"precision={precision}"]))
+    return instantiate(config.backbone)
+
 
 # Each backbone with what writes its files and the tensors that condition it.
 BACKBONES: dict[str, tuple[Callable[..., object], Callable[..., LatentDiffusion], set[str]]] = {
     "sd15": (write_stable_diffusion, load_sd15, {"context"}),
     "sdxl": (write_stable_diffusion_xl, load_sdxl, {"context", "pooled"}),
     "scvideo": (write_stable_diffusion, load_stable_diffusion, {"context"}),
+    "tuneavideo": (write_tuneavideo, load_tuneavideo, {"context"}),
+    "modelscope": (write_modelscope, load_modelscope, {"context"}),
+    "videocrafter": (
+        partial(write_videocrafter, "vc2_512"),
+        partial(load_videocrafter, "vc2_512"),
+        {"context", "fps"},
+    ),
 }
 
 
-@pytest.fixture(params=BACKBONES)
-def backbone(request: pytest.FixtureRequest, tmp_path: Path) -> LatentDiffusion:
+@pytest.fixture(scope="module", params=BACKBONES)
+def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LatentDiffusion:
     write, load, names = BACKBONES[request.param]
-    write(tmp_path / "model")
-    made = load(str(tmp_path / "model"), device="cpu", precision="fp32")
+    folder = tmp_path_factory.mktemp("published") / "model"
+    write(folder)
+    made = load(str(folder), device="cpu", precision="fp32")
     assert made.encode_text(["a ring"]).tensors.keys() == names
     return made
 
@@ -75,4 +124,4 @@ def test_the_inversion_is_told_nothing(backbone: LatentDiffusion, tmp_path: Path
 
 def test_prompts_are_told_apart(backbone: LatentDiffusion) -> None:
     red, blue = (backbone.encode_text([prompt]).tensors for prompt in ("a red ring", "a blue ring"))
-    assert all((red[name] - blue[name]).abs().max() > 1e-3 for name in red)
+    assert all((red[name] - blue[name]).abs().max() > 1e-3 for name in red if name != "fps")

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
+from diffusers import TextToVideoSDPipeline
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import CLIPTextModel
 
 from pos.backbones.latent import LatentDiffusion
 from pos.backbones.modelscope import load_modelscope
@@ -23,7 +22,7 @@ from pos.errors import PosError
 from pos.generation import make_requests, run
 from pos.method import Method
 from pos.pipeline import Pipeline
-from tests.backbones.published import SCHEDULER, autoencoder, drawn, text_model, tokenizer, write
+from tests.backbones.published import tokenizer, write_modelscope
 
 CONF = Path(__file__).parents[2] / "conf"
 PROMPTS = ["a red ring moving left", "blue!"]
@@ -51,24 +50,7 @@ class Model:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("modelscope")
-    unet = UNet3DConditionModel(
-        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
-        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        cross_attention_dim=12,
-        attention_head_dim=4,
-        norm_num_groups=4,
-    )
-    pipeline = TextToVideoSDPipeline(
-        vae=autoencoder(),
-        text_encoder=text_model(CLIPTextModel, 0, hidden_act="gelu"),
-        tokenizer=tokenizer(folder / "tokenizer", pad="!"),
-        unet=drawn(unet, 0, 0.15),
-        scheduler=DDIMScheduler.from_config(SCHEDULER),
-    )
-    write(pipeline, folder)
-    return Model(folder, pipeline)
+    return Model(folder, write_modelscope(folder))
 
 
 def start(videos: int = 2) -> Tensor:
@@ -165,7 +147,7 @@ def test_a_token_that_is_none(model: Model) -> None:
 
 def test_an_absent_folder_says_where_it_is_published(tmp_path: Path) -> None:
     with pytest.raises(
-        PosError, match=r"hf download damo-vilab/text-to-video-ms-1\.7b .* backbone\.folder=PATH"
+        PosError, match=r"hf download damo-vilab/text-to-video-ms-1\.7b .* backbone\.folder=DIR"
     ):
         load_modelscope(str(tmp_path / "none"))
 

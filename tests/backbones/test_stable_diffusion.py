@@ -170,6 +170,13 @@ def test_the_autoencoder_of_xl_leaves_fp16_where_it_overflows(
     assert next(backbone.text.second.model.parameters()).dtype == backbone.dtype
 
 
+def test_the_other_model_is_told_apart(sd15: Model, sdxl: Model) -> None:
+    with pytest.raises(PosError, match=r"holds no Stable Diffusion 1\.x: .* backbone=sdxl"):
+        load_sd15(str(sdxl.folder))
+    with pytest.raises(PosError, match=r"text_encoder_2/config\.json is absent: get Stable Diffusion XL"):
+        load_sdxl(str(sd15.folder))
+
+
 def test_text_rows_keep_their_pooled_embedding(sdxl: Model) -> None:
     backbone = sdxl.backbone()
     text = backbone.encode_text(PROMPTS)

@@ -132,6 +132,19 @@ def generate(tmp_path: Path, method: str, backbone: str, weights: str, image_mod
     assert read_video(video, frames=3).shape == (3, 3, 32, 32)
 
 
+@torch.no_grad()
+def test_sizes_are_those_that_the_autoencoder_divides(
+    tuned: tuple[Path, TuneAVideoUNet], image_model: Path
+) -> None:
+    backbone = load_tuneavideo(str(tuned[0]), str(image_model), device="cpu", precision="fp32")
+    shape = backbone.latent_shape(2, 36, 20)  # which the network's levels need not divide
+    assert shape == (4, 2, 9, 5)
+    latents, text = torch.ones(1, *shape), backbone.encode_text(["a b"])
+    assert backbone.predict(latents, backbone.levels(50)[1], text).shape == latents.shape
+    with pytest.raises(PosError, match="height=34, width=20 is not possible: multiples of 4"):
+        backbone.latent_shape(2, 34, 20)
+
+
 def test_a_pickle_is_named_with_the_command_that_converts_it(tmp_path: Path, image_model: Path) -> None:
     write_tuned(tmp_path)
     with pytest.raises(PosError, match=r"is a pickle.*convert\.py kind=tuneavideo source=.*\.bin out="):

@@ -45,10 +45,11 @@ class Recording:
 
 @dataclass
 class Case:
-    """One comparison with a recording."""
+    """One comparison with a recording; ``slow`` ones take more than a few seconds."""
 
     name: str
     check: Callable[[], None]
+    slow: bool = False
 
 
 def recordings(kind: str) -> list[Recording]:

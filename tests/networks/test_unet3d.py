@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ from diffusers import UNet3DConditionModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pos.errors import PosError
 from pos.networks.acceleration import channels_last
+from pos.networks.resampling import Upsample
 from pos.networks.unet3d import UNet3D, unet3d_config
+from pos.networks.unet3d_blocks import ResnetBlock, TemporalTransformer
 from pos.networks.unet3d_keys import from_videocrafter, to_videocrafter, videocrafter_config
 from tests.golden.recordings import fill
 
@@ -86,6 +90,41 @@ def test_videos_of_a_batch_do_not_see_each_other(pair) -> None:
     ours, _ = pair
     latents, timesteps, context = inputs(3, 4, 8, 8)
     close(ours(latents, timesteps, context)[1:2], ours(latents[1:2], timesteps[1:2], context[1:2]))
+
+
+class Watch(TorchDispatchMode):
+    """Which operations run, and whether every convolution finds maps and weights as it wants them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names, self.laid_out = Counter(), set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.names[operation.overloadpacket] += 1
+        if operation.overloadpacket is torch.ops.aten.convolution:
+            wanted = torch.channels_last
+            self.laid_out |= {tensor.is_contiguous(memory_format=wanted) for tensor in args[:2]}
+        return operation(*args, **(kwargs or {}))
+
+
+def test_maps_stay_channels_last_and_are_hardly_copied(pair) -> None:
+    """Copied are the latents, the tokens of temporal transformers, the doubled maps and the time's shifts."""
+    ours, _ = pair
+    args = inputs(2, 3, 8, 8)
+    with Watch() as seen:
+        ours(*args)
+    assert seen.laid_out == {True}
+    kinds = Counter(type(module) for module in ours.modules())
+    allowed = 2 + kinds[TemporalTransformer] + kinds[Upsample] + kinds[ResnetBlock]
+    assert seen.names[torch.ops.aten.clone] <= allowed
+    assert seen.names[torch.ops.aten.copy_] == 0
+
+
+def test_the_compiler_takes_it_whole(pair) -> None:
+    ours, _ = pair
+    compiled = torch.compile(ours, backend="eager", fullgraph=True)
+    args = inputs(1, 2, 8, 8)
+    torch.testing.assert_close(compiled(*args), ours(*args))
 
 
 def test_the_frame_rate_counts_for_each_video() -> None:
