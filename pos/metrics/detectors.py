@@ -53,10 +53,12 @@ class Detector(nn.Module, ABC):
     def detect(self, videos: Sequence[Tensor]) -> Tensor:
         """Frames of b videos, uint8 (k, 3, h, w) each, to features (b, ...) on the CPU.
 
-        Where the network takes any size (those of the paper's metrics do), videos may differ in theirs.
+        Where the network takes any size (those of the paper's metrics do), videos may differ in theirs. In
+        full float32 on a GPU too, whose convolutions take TF32 otherwise, of ten bits.
         """
-        inputs = torch.stack([self.prepare(video) for video in videos])
-        return self(inputs.to(self.device)).cpu()
+        inputs = torch.stack([self.prepare(video) for video in videos]).to(self.device)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return self(inputs).cpu()
 
 
 class TextDetector(Detector):
@@ -164,6 +166,9 @@ class Detectors(nn.Module):
         return min(_CPU_BATCH, count) if on_cpu else count
 
     def _check(self, videos: Sequence[Tensor], frames: Frames) -> None:
+        lengths = sorted({len(video) for video in videos})
+        if len(lengths) > 1:
+            raise PosError(f"Videos of one set must have one number of frames, and there are {lengths}.")
         for video in videos:
             fits = video.dtype == torch.uint8 and video.dim() == 4 and video.shape[1] == 3
             if not fits or len(video) < frames.count or self.size not in (None, tuple(video.shape[2:])):

@@ -180,9 +180,10 @@ def caveats(features: FeatureSet, reference: Reference) -> list[str]:
 def _inflated(features: FeatureSet, reference: Reference) -> dict[int, list[str]]:
     """Labels of the distances that the number of videos inflates, by how many features they compare."""
     found = defaultdict(list)
+    lacking = missing(features.detectors, reference, {})
     for name in _DISTANCES:
         metric = METRICS[name]
-        if metric.row in features.tensors and metric.detector in reference.statistics:
+        if name not in lacking:
             dims = features.tensors[metric.row].shape[-1]
             if len(features) < 10 * dims:
                 found[dims].append(metric.label)
