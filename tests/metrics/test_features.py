@@ -1,12 +1,16 @@
 """Detectors: which frames they read, what they return, how sets of features are kept."""
 
+import weakref
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn.functional import normalize
 
 from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
-from pos.metrics.extraction import extract
+from pos.metrics.detectors import Detectors
+from pos.metrics.extraction import Sample, extract, extract_to
 from pos.metrics.features import FeatureSet
 from pos.storage import TensorCache
 
@@ -91,6 +95,58 @@ def test_a_set_survives_the_disk(detectors, clips, tmp_path):
     again = FeatureSet.load(tmp_path / "features.safetensors")
     assert (again.ids, again.detectors) == (features.ids, features.detectors)
     assert all(torch.equal(again.tensors[name], tensor) for name, tensor in features.tensors.items())
+
+
+def test_a_stream_of_videos_gives_the_file_of_the_set(detectors, clips, tmp_path):
+    prompts, ids = ["a red ring"] * 12, list("abcdefghijkl")
+    samples = (Sample(*part) for part in zip(ids, prompts, clips, strict=True))
+    streamed = extract_to(tmp_path / "features.safetensors", samples, 12, detectors, batch_size=5)
+    whole = extract(clips, ids, prompts, detectors, batch_size=5)
+    assert (streamed.ids, streamed.detectors) == (whole.ids, whole.detectors)
+    assert all(torch.equal(streamed.tensors[name], tensor) for name, tensor in whole.tensors.items())
+    assert [path.name for path in tmp_path.iterdir()] == ["features.safetensors"]
+    with pytest.raises(PosError, match="no video to score"):
+        extract_to(tmp_path / "empty.safetensors", [], 0, detectors)
+    assert [path.name for path in tmp_path.iterdir()] == ["features.safetensors"]
+
+
+class Wide(Detectors):
+    """A megabyte of features a video."""
+
+    def forward(self, videos, *_):
+        return {"fvd": torch.zeros(len(videos), 2**18), "named": torch.zeros(len(videos), 6).long()}
+
+
+def anonymous_memory() -> int:
+    """Bytes of this process that no file backs."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measured by Linux")
+def test_memory_does_not_grow_with_the_videos(tmp_path):
+    """200 MB of features pass through, none of which stays, and one batch of videos is alive at a time."""
+    alive, most = 0, [0, 0]
+
+    def buried():
+        nonlocal alive
+        alive -= 1
+
+    def videos():
+        nonlocal alive
+        for index in range(200):
+            video = torch.zeros(16, 3, 8, 8, dtype=torch.uint8)
+            weakref.finalize(video, buried)
+            alive += 1
+            most[0], most[1] = max(most[0], alive), max(most[1], anonymous_memory() - before)
+            yield Sample(str(index), "a ring", video)
+            del video
+
+    before = anonymous_memory()
+    features = extract_to(tmp_path / "features.safetensors", videos(), 200, Wide(), batch_size=10)
+    assert features.tensors["fvd"].shape == (200, 2**18)
+    assert most[0] <= 21
+    assert max(most[1], anonymous_memory() - before) < 60e6
 
 
 def test_fingerprints_tell_weights_apart(make_detectors):

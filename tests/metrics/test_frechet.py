@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pos.errors import PosError
+from pos.metrics import frechet
 from pos.metrics.frechet import FeatureStatistics, frechet_distance, resampled_distances
 
 
@@ -124,3 +125,79 @@ def test_bad_features_are_named():
         frechet_distance(FeatureStatistics.of(normal(5, 3)), FeatureStatistics.of(normal(5, 4)))
     with pytest.raises(PosError, match="3 and 4 dimensions"):
         FeatureStatistics.of(normal(5, 3)) + FeatureStatistics.of(normal(5, 4))
+
+
+def test_few_vectors_are_kept_and_give_the_distance_of_their_covariance():
+    """While there are fewer than features, over merges too; beyond, the covariance alone."""
+    features, other = normal(30, 64), FeatureStatistics.of(normal(40, 64, seed=1) * 2)
+    few = FeatureStatistics.of(features[:10]) + FeatureStatistics.of(features[10:])
+    assert few.factor is not None
+    assert torch.allclose(few.factor.T @ few.factor, few.scatter, atol=1e-12)
+    alone = FeatureStatistics(few.count, few.mean, few.scatter)
+    assert frechet_distance(few, other) == pytest.approx(frechet_distance(alone, other), rel=1e-9)
+    many = few + FeatureStatistics.of(normal(40, 64, seed=2))
+    assert many.factor is None
+    whole = FeatureStatistics.of(torch.cat([features, normal(40, 64, seed=2)]))
+    assert torch.allclose(many.covariance, whole.covariance, rtol=1e-9)
+
+
+def test_few_and_many_are_resampled_alike():
+    """One vector short of the features, and one more: two ways to the same numbers."""
+    reference = FeatureStatistics.of(normal(200, 16, seed=9) + 0.5)
+    features = normal(17, 16)
+    weights = torch.ones(3, 17).double()
+    weights[1:, 16] = 0
+    weights[2, :2] = torch.tensor([3.0, 0])
+    many = resampled_distances(features, reference, weights)
+    few = resampled_distances(features[:15], reference, weights[:, :15])
+    expected = [frechet_distance(FeatureStatistics.of(features), reference)]
+    assert many[:1].tolist() == pytest.approx(expected, rel=1e-9)
+    sixteen = resampled_distances(features[:16], reference, weights[:, :16])
+    assert many[1:].tolist() == pytest.approx(sixteen[1:].tolist(), rel=1e-9)
+    again = FeatureStatistics.of(features[:15])
+    assert float(few[0]) == pytest.approx(frechet_distance(again, reference), rel=1e-9)
+    rows = features[:15].repeat_interleave(weights[2, :15].long(), dim=0)
+    assert float(few[2]) == pytest.approx(frechet_distance(FeatureStatistics.of(rows), reference), rel=1e-9)
+
+
+@pytest.mark.parametrize(("decay", "fast"), [(0, True), (1, True), (8, False)])
+def test_singular_values_of_large_matrices_take_the_fast_way_where_it_is_exact(decay, fast, monkeypatch):
+    """1,024 of them; where they decay by 24 orders of magnitude, eigenvalues of the square would be noise."""
+    values = torch.arange(1, 1025).double() ** -decay
+    left, right = (torch.linalg.qr(normal(1024, 1024, seed=seed)).Q for seed in (1, 2))
+    svdvals, asked = torch.linalg.svdvals, []
+    monkeypatch.setattr(torch.linalg, "svdvals", lambda matrix: asked.append(1) or svdvals(matrix))
+    found = frechet._sum_of_singular_values((left * values) @ right, 1e-8 * float(values.sum()))
+    assert float(found) == pytest.approx(float(values.sum()), rel=1e-8)
+    assert asked == [] if fast else [1]
+
+
+def test_large_covariances_have_their_closed_form():
+    dims = 1024
+    scale = torch.arange(1, dims + 1).double() ** -0.5
+    rotation = torch.linalg.qr(normal(dims, dims)).Q
+    a, b = (
+        statistics(normal(dims, seed=seed), (rotation * spread**2) @ rotation.T)
+        for seed, spread in ((1, scale), (2, 1.3 * scale + 1e-4))
+    )
+    expected = (a.mean - b.mean).square().sum() + ((0.3 * scale + 1e-4) ** 2).sum()
+    assert frechet_distance(a, b) == pytest.approx(float(expected), rel=1e-8)
+
+
+def test_statistics_of_many_vectors_are_gathered_in_blocks():
+    features = normal(10_000, 3).float() + 5
+    stats = FeatureStatistics.of(features)
+    assert stats.count == 10_000
+    assert torch.allclose(stats.covariance, torch.cov(features.double().T), rtol=1e-9)
+    features[7000] = torch.inf
+    with pytest.raises(PosError, match="1 of 10000 feature vectors hold NaN"):
+        FeatureStatistics.of(features)
+
+
+def test_resampling_in_blocks_changes_nothing(monkeypatch):
+    features, reference = normal(50, 2, 4), FeatureStatistics.of(normal(60, 4, seed=1))
+    weights = torch.randint(0, 3, (7, 50), generator=torch.Generator().manual_seed(0))
+    whole = resampled_distances(features, reference, weights)
+    monkeypatch.setattr(frechet, "_ROWS", 13)
+    monkeypatch.setattr(frechet, "_CHUNK_ELEMENTS", 100)
+    assert torch.allclose(resampled_distances(features, reference, weights), whole, rtol=1e-10)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from pos.data.shapes.world import ATTRIBUTES
+from pos.errors import PosError
 from pos.metrics.attributes import UNNAMED, attribute_accuracy, named
 from pos.metrics.clipsim import clip_similarity, clipsim
-from pos.metrics.inception_score import inception_score
+from pos.metrics.inception_score import inception_score, split_scores
 
 ONE = torch.ones(1, 2).double()
 
@@ -38,6 +39,20 @@ def test_inception_score_is_the_mean_divergence():
     marginal = rows.mean(0)
     expected = (rows * (rows / marginal).log()).sum(1).mean().exp()
     assert float(inception_score(rows, ONE)) == pytest.approx(float(expected))
+
+
+def test_splits_are_contiguous():
+    """Two certain classes in the first half, one in the second; three splits of seven are 2, 2 and 3 long."""
+    classes = torch.eye(3)[[0, 1, 2, 2]]
+    ones = torch.ones(1, 4).double()
+    assert split_scores(classes, ones, 2).tolist() == [[pytest.approx(2), pytest.approx(1)]]
+    assert float(inception_score(classes, ones, 2)) == pytest.approx(1.5)
+    assert inception_score(classes, torch.tensor([[1.0, 1, 0, 0]]), 2).isnan().all()
+    seven = torch.eye(7)
+    scores = split_scores(seven, torch.ones(1, 7).double(), 3)
+    assert scores.tolist() == [[pytest.approx(size) for size in (2, 2, 3)]]
+    with pytest.raises(PosError, match="splits=5 is not allowed: 4 videos make 1 to 4 splits"):
+        inception_score(classes, ones, 5)
 
 
 def test_prompts_name_attributes():

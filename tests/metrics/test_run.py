@@ -12,11 +12,13 @@ from pos.data.shapes.world import draw_scenes, render
 from pos.data.video import read_video, write_lossless, write_preview
 from pos.errors import PosError
 from pos.metrics import run
+from pos.metrics.detectors import Detectors
 from pos.metrics.evaluation import score
 from pos.metrics.extraction import extract
 from pos.metrics.features import FeatureSet
 from pos.metrics.folder import list_videos, match_prompts, read_videos
 from pos.metrics.reference import Reference
+from pos.reporting.tables import scores_markdown
 from pos.storage import asset
 
 PROMPTS = ["a red ring moving left", "a blue star", "a green cross", "a white circle"]
@@ -166,6 +168,43 @@ def test_a_folder_is_scored(folder, benchmark, detectors, tmp_path):
     assert torch.allclose(features.tensors["fvd"], direct["fvd"], atol=1e-4)
     assert any("5 videos for 6 features" in note for note in results["notes"])
     assert any("broken.gif" in note for note in results["notes"])
+
+
+def test_metrics_without_detector_or_reference_are_told(
+    folder, benchmark, detectors, make_detectors, tmp_path
+):
+    """The others are computed all the same; without any, nothing is."""
+    settings = {"resamples": 10, "device": "cpu", "cache": tmp_path / "cache"}
+    some = Detectors(
+        clip=make_detectors(1).clip, fvd=detectors.fvd, size=(64, 64), absent={"fid": "No FID here."}
+    )
+    results = run.evaluate(folder, None, benchmark, some, tmp_path / "out", **settings)
+    assert results["metrics"].keys() == {"clipsim", "fvd"}
+    assert results["absent"]["fid"] == "No FID here."
+    assert results["absent"]["is"] == "IS has no detector."
+    assert "computed with other weights of clip" in results["absent"]["clip_fid"]
+    assert not any("CLIP-FID" in note for note in results["notes"])
+    text = scores_markdown(results)
+    assert "FID: No FID here." in text
+    assert "Accuracy" not in text
+    with pytest.raises(PosError, match=r"No metric can be computed. FID has no detector.*IS has no detector"):
+        run.evaluate(folder, None, benchmark, Detectors(), tmp_path / "none", **settings)
+    with pytest.raises(PosError, match="other weights of clip"):
+        score(FeatureSet.load(tmp_path / "out" / "features.safetensors"),
+              Reference.load(benchmark.reference_asset), metrics=["clip_fid"])  # fmt: skip
+
+
+def test_a_folder_of_real_videos_is_the_reference(folder, benchmark, detectors, tmp_path):
+    settings = {"device": "cpu", "cache": tmp_path / "cache"}
+    path = tmp_path / "real.safetensors"
+    run.make_reference(benchmark, detectors, path, videos=folder, **settings)
+    results = run.evaluate(
+        folder, None, benchmark, detectors, tmp_path / "out", reference=path, resamples=5, **settings
+    )
+    assert results["metrics"]["fvd"]["value"] < 1e-6  # against itself
+    assert results["reference"] == f"4 of 4 videos of {folder}"
+    with pytest.raises(PosError, match="name the file to write with out=FILE"):
+        run.make_reference(benchmark, detectors, videos=folder, **settings)
 
 
 def test_a_single_video_is_refused(folder, benchmark, detectors, tmp_path):
