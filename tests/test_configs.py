@@ -37,6 +37,7 @@ CASES = [
     *(("reproduce", choice) for group in ("study", "profile", "benchmark") for choice in options(group)),
     *(("evaluate", choice) for group in ("benchmark", "detectors") for choice in options(group)),
     *(("convert", choice) for choice in options("kind")),
+    *(("bench_generate", choice) for choice in options("subject")),
     *(("train", choice) for group in ("trainer", "logger") for choice in options(group)),
     *(("train", f"+experiment={name}") for name in EXPERIMENTS),
 ]
