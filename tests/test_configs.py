@@ -36,6 +36,7 @@ CASES = [
     ),
     *(("reproduce", choice) for group in ("study", "profile", "benchmark") for choice in options(group)),
     *(("evaluate", choice) for group in ("benchmark", "detectors") for choice in options(group)),
+    *(("make_manifest", choice) for choice in options("benchmark")),
     *(("convert", choice) for choice in options("kind")),
     *(("bench_generate", choice) for choice in options("subject")),
     *(("train", choice) for group in ("trainer", "logger") for choice in options(group)),
@@ -88,7 +89,7 @@ def test_every_command_has_its_script(command: str):
 
 def test_every_folder_of_choices_is_tested():
     tested = {choice.lstrip("+").split("=")[0] for _, choice in CASES if choice}
-    part_of_others = {"instruction", "network"}
+    part_of_others = {"instruction", "network", "protocol"}
     assert {path.name for path in CONF.iterdir() if path.is_dir()} == tested | part_of_others
 
 

@@ -10,7 +10,9 @@ from pos.errors import PosError
 # Keys (the last part of a dotted key) whose value is a sentence: `prompt=null` is the prompt "null".
 SENTENCES = frozenset({"prompt", "negative_prompt"})
 # Keys whose value is a path or a list of our own (`seeds=0,2,5`): literal too, but `null` still means "none".
-LITERALS = frozenset({"prompts", "seeds", "out", "path", "videos", "cache", "export", "source", "folder"})
+LITERALS = frozenset({"prompts", "seeds", "out", "path", "videos", "cache", "export", "source", "folder"}) | {
+    "annotations", "manifest", "reference", "a", "b",
+}  # fmt: skip
 
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?:[\w/@:]+\.)*(?P<name>\w+))=(?P<value>.*)", re.DOTALL)
 

@@ -52,6 +52,18 @@ def read_video(
     return torch.stack([taken[index] for index in frame_indices(decoded, frames, stride)])
 
 
+def count_frames(path: Path | str) -> int:
+    """How many frames a video really holds; all of it is decoded, which finds damage.
+
+    Raises:
+        PosError: as ``read_video``.
+    """
+    path = Path(path)
+    source = open_source(path)
+    with faults_of(path):
+        return sum(1 for _ in source.frames())
+
+
 def _sampled(path: Path, count: int, frames: int, stride: int | None) -> set[int]:
     if count == 0:
         raise PosError(f"The video {path} holds no frames.")
