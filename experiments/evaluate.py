@@ -9,13 +9,14 @@ from pos.cli import command
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
+    from pos.data.manifest import Manifest
     from pos.metrics.run import evaluate
     from pos.reporting.tables import scores_markdown
 
     results = evaluate(
         cfg.videos,
         cfg.prompts,
-        instantiate(cfg.benchmark),
+        instantiate(cfg.benchmark) if cfg.manifest is None else Manifest.load(cfg.manifest),
         instantiate(cfg.detectors),
         cfg.out,
         reference=cfg.reference,

@@ -80,7 +80,7 @@ class Manifest(Benchmark):
         if isinstance(benchmark, Manifest):
             return benchmark
         items = [Item(prompt.id, prompt.text) for prompt in benchmark.prompts]
-        return cls(benchmark.name, items, {"reference_asset": benchmark.reference_asset}, {})
+        return cls(benchmark.name, items, {"reference_asset": str(benchmark.reference_asset)}, {})
 
     @property
     def reference_asset(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -85,12 +85,15 @@ def _preference(path: Path) -> tuple[int, str]:
     return (_SUFFIXES.index(suffix) if suffix in _SUFFIXES else len(_SUFFIXES), path.name)
 
 
-def match_prompts(folder: Path, prompts: Path | None = None) -> list[Entry]:
+def match_prompts(
+    folder: Path, prompts: Path | None = None, known: Mapping[str, str] | None = None
+) -> list[Entry]:
     """The videos of a folder with their prompts.
 
     Prompts come from the file given: .csv or .jsonl with ``video`` and ``prompt`` (and ``id``, if there is
     one), or .txt with one prompt a line in the order of the videos' names. Without a file they come from
-    ``prompts.csv`` or ``prompts.jsonl`` in the folder, else from ``<video>.json`` beside each video.
+    ``prompts.csv`` or ``prompts.jsonl`` in the folder, else from ``<video>.json`` beside each video, else
+    from ``known``, prompts by id, where a video's name is an id.
 
     Raises:
         PosError: a video has no prompt, or a prompt no video.
@@ -100,7 +103,7 @@ def match_prompts(folder: Path, prompts: Path | None = None) -> list[Entry]:
     if prompts is None:
         prompts = next((folder / name for name in _PROMPT_FILES if (folder / name).is_file()), None)
     if prompts is None:
-        return [Entry(path, *_provenance(path)) for path in videos]
+        return [Entry(path, *_provenance(path, known or {})) for path in videos]
     rows = _read_prompts(Path(prompts), videos)
     by_name = {path.stem: path for path in videos} | {path.name: path for path in videos}
     strangers = [name for name in rows if name not in by_name]
@@ -140,12 +143,15 @@ def _read_prompts(path: Path, videos: list[Path]) -> dict[str, tuple[str, str]]:
     return {record["video"]: _row(path, record) for record in records}
 
 
-def _provenance(video: Path) -> tuple[str, str]:
+def _provenance(video: Path, known: Mapping[str, str]) -> tuple[str, str]:
     beside = video.with_suffix(".json")
+    if not beside.is_file() and video.stem in known:
+        return known[video.stem], video.stem
     if not beside.is_file():
         raise PosError(
             f"There is no prompt for {video}: give prompts=FILE (a .csv with the columns video,prompt), put "
-            "prompts.csv into the folder, or keep the .json that was written beside the video."
+            "prompts.csv into the folder, keep the .json that was written beside the video, or name the "
+            "video by an id of the benchmark."
         )
     try:
         record = json.loads(beside.read_text(encoding="utf-8"))

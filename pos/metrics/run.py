@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import torch
 
 from pos.data.benchmarks import Benchmark
+from pos.data.manifest import Manifest
 from pos.errors import PosError
 from pos.metrics.detectors import Detectors
 from pos.metrics.evaluation import METRICS, caveats, missing, record, score
@@ -48,7 +50,8 @@ def evaluate(
     Args:
         videos: the folder (``folder.list_videos``).
         prompts: file of prompts; None looks into the folder (``folder.match_prompts``).
-        benchmark: gives the prompts that coverage is counted on, and the reference statistics by default.
+        benchmark: gives the prompts that coverage is counted on, and the reference statistics by default; of
+            a manifest at least one prompt must be there.
         detectors: that the reference was computed with; metrics whose detector is absent are left out.
         out: folder to write to.
         reference: another file of reference statistics (``make_reference``).
@@ -62,14 +65,20 @@ def evaluate(
 
     Returns:
         What is written to ``results.json``: ``metrics`` with value, low and high, ``absent`` (why a metric is
-        not there, by name), ``coverage``, ``notes``.
+        not there, by name), ``manifest`` (the hash of the benchmark's), ``coverage``, ``notes``.
 
     Raises:
         PosError: videos or prompts are missing, do not match or cannot be read, there are fewer than two, or
             no metric can be computed.
     """
     videos, out = Path(videos), Path(out)
-    entries = match_prompts(videos, prompts)
+    entries = match_prompts(videos, prompts, {prompt.id: prompt.text for prompt in benchmark.prompts})
+    manifest = Manifest.of(benchmark)
+    if manifest is benchmark and not _covered(entries, benchmark):
+        raise PosError(
+            f"None of the {len(entries):,} videos of {videos} has an id or a prompt of {benchmark.name}: is "
+            "this the manifest that they were made from?"
+        )
     real = Reference.load(asset(benchmark.reference_asset) if reference is None else Path(reference))
     absent = missing(detectors.fingerprints, real, detectors.absent)
     if len(absent) == len(METRICS):
@@ -92,6 +101,7 @@ def evaluate(
         results = {
             "videos": str(videos),
             "benchmark": benchmark.name,
+            "manifest": manifest.hash,
             "reference": real.source,
             "detectors": features.detectors,
             "frames": asdict(frames),
@@ -101,7 +111,9 @@ def evaluate(
             "seed": seed,
             "metrics": record(scored.estimates),
             "absent": absent,
-            "notes": _told(coverage, benchmark) + caveats(features, real),
+            "notes": _told(coverage, benchmark)
+            + _departures(manifest, frames, splits)
+            + caveats(features, real),
         }
         write_atomic(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     return json.loads(json.dumps(results))
@@ -176,22 +188,43 @@ def _samples(
 
 
 def _coverage(entries: list[Entry], kept: list[Entry], benchmark: Benchmark) -> dict[str, Any]:
-    wanted = {prompt.text for prompt in benchmark.prompts}
-    scored = {entry.prompt for entry in kept}
     return {
         "videos": len(kept),
         "unreadable": [entry.path.name for entry in entries if entry not in kept],
-        "prompts": len(scored),
-        "benchmark_prompts": len(wanted & scored),
-        "benchmark_prompts_in_all": len(wanted),
+        "prompts": len({entry.prompt for entry in kept}),
+        "benchmark_prompts": _covered(kept, benchmark),
+        "benchmark_prompts_in_all": len(benchmark.prompts),
     }
 
 
+def _covered(entries: list[Entry], benchmark: Benchmark) -> int:
+    """How many prompts of the benchmark have a video: by id, else by text, where one video stands for one."""
+    wanted, named = {prompt.id for prompt in benchmark.prompts}, {entry.id for entry in entries}
+    others = Counter(entry.prompt for entry in entries if entry.id not in wanted)
+    left = Counter(prompt.text for prompt in benchmark.prompts if prompt.id not in named)
+    return len(wanted & named) + (others & left).total()
+
+
+def _departures(manifest: Manifest, frames: Frames, splits: int) -> list[str]:
+    """Where the scoring is not what the manifest says."""
+    made = {
+        "generated_images": list(frames.images),
+        "generated_clip": list(frames.clip_indices),
+        "splits": splits,
+    }
+    choices = manifest.choices
+    return [
+        f"Scored with {name} {value}, and the manifest says {choices[name]}."
+        for name, value in made.items()
+        if choices.get(name, value) != value
+    ]
+
+
 def _told(coverage: dict[str, Any], benchmark: Benchmark) -> list[str]:
-    named, known = coverage["benchmark_prompts"], coverage["benchmark_prompts_in_all"]
+    covered, known = coverage["benchmark_prompts"], coverage["benchmark_prompts_in_all"]
     told = [
-        f"{coverage['videos']:,} videos of {coverage['prompts']:,} prompts; {named:,} of these prompts are "
-        f"among the {known:,} of {benchmark.name}."
+        f"{coverage['videos']:,} videos of {coverage['prompts']:,} different prompts; {covered:,} of "
+        f"{known:,} prompts of {benchmark.name} have one."
     ]
     if coverage["unreadable"]:
         told.append(f"Left out as unreadable: {', '.join(coverage['unreadable'])}.")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pos.data.benchmarks import ShapesBenchmark
+from pos.data.manifest import Item, Manifest
 from pos.data.shapes.world import draw_scenes, render
 from pos.data.video import read_video, write_lossless, write_preview
 from pos.errors import PosError
@@ -205,6 +206,39 @@ def test_a_folder_of_real_videos_is_the_reference(folder, benchmark, detectors, 
     assert results["reference"] == f"4 of 4 videos of {folder}"
     with pytest.raises(PosError, match="name the file to write with out=FILE"):
         run.make_reference(benchmark, detectors, videos=folder, **settings)
+
+
+def test_a_manifest_gives_prompts_coverage_and_its_hash(folder, detectors, benchmark, tmp_path):
+    """Clips named by an id need no prompts file; results say by which manifest they were scored."""
+    named = {"v0": 0, "v1": 0, "id2": 2, "x": 3, "y": 3}
+    items = [Item(name, PROMPTS[index]) for name, index in named.items()]
+    manifest = Manifest("own", items, {"splits": 10, "generated_images": [0, 4, 8, 12, 15]}, {})
+    for name in ("v0", "v1"):
+        (folder / f"{name}.json").unlink()
+    settings = {"resamples": 20, "device": "cpu", "cache": tmp_path / "cache"}
+    settings["reference"] = benchmark.reference_asset
+    results = run.evaluate(folder, None, manifest, detectors, tmp_path / "out", **settings)
+    assert results["manifest"] == manifest.hash
+    coverage = results[
+        "coverage"
+    ]  # v0, v1 and id2 by id; v3, whose id is its own, by its text, for one of two
+    assert (coverage["benchmark_prompts"], coverage["benchmark_prompts_in_all"]) == (4, 5)
+    assert "4 videos of 3 different prompts; 4 of 5 prompts of own have one." in results["notes"]
+    assert "Scored with splits 1, and the manifest says 10." in results["notes"]
+    assert not any("generated_images" in note for note in results["notes"])
+    assert FeatureSet.load(tmp_path / "out" / "features.safetensors").ids == ["v0", "v1", "id2", "id3"]
+    other = Manifest("other", [Item("z", "a cat")], {}, {})
+    (folder / "prompts.csv").write_text("video,prompt\n" + "".join(f"v{n},a ring\n" for n in range(4)))
+    with pytest.raises(PosError, match=r"None of the 4 videos of .* has an id or a prompt of other"):
+        run.evaluate(folder, None, other, detectors, tmp_path / "none", **settings)
+
+
+def test_a_benchmark_without_statistics_says_how_to_make_them(folder, detectors, tmp_path):
+    manifest = Manifest("own", [Item("id0", "a ring")], {}, {})
+    with pytest.raises(
+        PosError, match=r"own ships no statistics of real videos: make them once .* reference="
+    ):
+        run.evaluate(folder, None, manifest, detectors, tmp_path / "out", device="cpu", cache=tmp_path)
 
 
 def test_a_single_video_is_refused(folder, benchmark, detectors, tmp_path):
