@@ -20,7 +20,7 @@ from pos.networks.weights import load_weights
 
 log = logging.getLogger(__name__)
 
-_IMAGES = 16
+_IMAGES = 8
 _SHOWN = 60  # characters of a truncated prompt in a warning
 _SOURCES = {
     "fid": ("FID-Inception", "inception", "inception-2015-12-05.pt of NVIDIA (stylegan2-ada-pytorch)"),
