@@ -113,7 +113,7 @@ def _fid(plan: Plan, folder: Path, generator: torch.Generator) -> Iterator[Row]:
     sets = [folder / "images" / name for name in ("a", "b")]
     for path in sets:
         _write_images(path, plan.fid_videos, plan.side, generator)
-    model = _clean_fid_model(network)
+    model = clean_fid_model(network)
     detectors, frames = Detectors(fid=InceptionFeatures(network)), Frames(images=range(IMAGES), clip=1)
 
     def ours(path: Path, cache: Path) -> FeatureStatistics:
@@ -192,7 +192,7 @@ def _compared(ours_s: float, theirs_s: float, ours: float, theirs: float) -> Row
     }
 
 
-def _clean_fid_model(network: nn.Module) -> Callable[[Tensor], Tensor]:
+def clean_fid_model(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """clean-fid's own Inception with our weights; as its TorchScript, it takes 0..255 and scales by 128."""
     module = require("cleanfid.inception_pytorch", extra="dev")
     classifier = nn.Linear(2048, 1008)

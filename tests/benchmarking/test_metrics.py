@@ -37,7 +37,7 @@ class Projection(nn.Module):
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "FIDInception", Projection)
     monkeypatch.setattr(bench, "I3D", Projection)
-    monkeypatch.setattr(bench, "_clean_fid_model", lambda network: lambda x: network((x - 128) / 128))
+    monkeypatch.setattr(bench, "clean_fid_model", lambda network: lambda x: network((x - 128) / 128))
 
 
 def test_every_measurement_says_who_was_faster_and_that_both_agree() -> None:
