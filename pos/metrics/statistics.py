@@ -13,6 +13,7 @@ from pos.errors import PosError
 from pos.storage import content_hash
 
 LEVEL = 0.95
+_SIGNS = 1000  # permutations held at once
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,33 @@ class Resampling:
         weights = times[:, [place[name] for name in ids]]
         weights = torch.cat([torch.ones_like(weights[:1]), weights])
         return cls(weights, content_hash(list(ids), resamples, seed))
+
+
+def permutation_p(
+    differences: Tensor, ids: Sequence[str], permutations: int = 10_000, seed: int = 0
+) -> float:
+    """Two-sided p-value of a paired mean difference: how often random signs make it as large.
+
+    Were the two rows alike, which of them a video comes from would not matter. The signs are drawn for
+    prompts: all seeds of one flip together. The p-value counts the given signs too, so that it is never 0.
+
+    Args:
+        differences: (n,), of the videos of both rows.
+        ids: the prompt's id of each video.
+        permutations: how many signs are drawn for every prompt.
+        seed: of the draws.
+    """
+    place = {name: column for column, name in enumerate(dict.fromkeys(ids))}
+    columns = torch.tensor([place[name] for name in ids])
+    sums = torch.zeros(len(place), dtype=torch.float64).index_add_(0, columns, differences.double())
+    generator = torch.Generator().manual_seed(seed)
+    observed, extreme = sums.sum().abs(), 1
+    slack = 1e-12 * sums.abs().sum()  # equal sums may differ by rounding
+    for start in range(0, permutations, _SIGNS):
+        rows = min(_SIGNS, permutations - start)
+        signs = torch.randint(2, (rows, len(sums)), generator=generator).double() * 2 - 1
+        extreme += int(((signs @ sums).abs() >= observed - slack).sum())
+    return extreme / (permutations + 1)
 
 
 @dataclass(frozen=True)
