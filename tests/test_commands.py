@@ -70,6 +70,8 @@ def test_help_is_there_in_under_5_seconds(tmp_path: Path, command: str):
         ("generate", ["prompt=a", "method=poss"], "There is no method 'poss': choose one of baseline, "),
         ("generate", ["prompt=a", "bakbone=shapes"], "There is no key 'bakbone'. Did you mean 'backbone'"),
         ("evaluate", ["vidoes=x"], "There is no key 'vidoes'. Did you mean 'videos'"),
+        ("make_manifest", ["benchmark=ucf"], "There is no benchmark 'ucf': choose one of coco, "),
+        ("compare", ["refrence=x"], "There is no key 'refrence'. Did you mean 'reference'"),
         ("train", ["+experiment=shapes/jugde"], "There is no experiment/shapes 'jugde'"),
         ("reproduce", ["study=table9"], "There is no study 'table9': choose one of eta, "),
     ],
