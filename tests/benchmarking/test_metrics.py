@@ -47,7 +47,9 @@ def test_every_measurement_says_who_was_faster_and_that_both_agree() -> None:
     torch.set_num_threads(threads)
     assert [row["case"] for row in rows] == ["distance", "distance", "fid", "fvd"]
     for row in rows:
-        assert row["ratio"] == pytest.approx(row["ours_s"] / row["reference_s"], abs=1e-2, rel=0.2)
+        assert row["ratio"] == pytest.approx(
+            row["ours_s"] / row["reference_s"], abs=0.1, rel=0.2
+        )  # of rounded seconds
         assert row["ours"] == pytest.approx(row["reference"], rel=1e-3, abs=1e-4)
     assert (rows[2]["images"], rows[3]["videos"]) == (20, 32)
 
