@@ -20,7 +20,7 @@ from pos.networks.acceleration import Acceleration
 from pos.networks.placement import resolve_device, resolve_precision
 from pos.training.export import device_name
 
-TIMESTEP = 501  # of a single forward
+TIMESTEP = 501.0  # of a single forward; a float, as in a level table
 Row = dict[str, Any]
 Runner = Ours | DiffusersPipeline
 

@@ -79,7 +79,7 @@ class Ours:
             acceleration=acceleration,
         )
 
-    def forward(self, latents: Tensor, timestep: int, text: dict[str, Tensor]) -> Tensor:
+    def forward(self, latents: Tensor, timestep: float, text: dict[str, Tensor]) -> Tensor:
         return self.backbone.predict(latents, Level(timestep, 1.0, 1.0), Conditioning(text))
 
     def sample(

@@ -81,7 +81,7 @@ class DiffusersPipeline(ABC):
             nn.Module.to(part, dtype)  # diffusers' own ``to`` warns of every cast
 
     @abstractmethod
-    def forward(self, latents: Tensor, timestep: int, text: dict[str, Tensor]) -> Tensor:
+    def forward(self, latents: Tensor, timestep: float, text: dict[str, Tensor]) -> Tensor:
         """The network's output, shaped as our latents (b, c, f, h, w)."""
 
     @abstractmethod
@@ -136,7 +136,7 @@ class ModelScope(Subject):
 class VideoPipeline(DiffusersPipeline):
     """TextToVideoSDPipeline."""
 
-    def forward(self, latents: Tensor, timestep: int, text: dict[str, Tensor]) -> Tensor:
+    def forward(self, latents: Tensor, timestep: float, text: dict[str, Tensor]) -> Tensor:
         return self.pipeline.unet(latents, timestep, text["context"]).sample
 
     def sample(
@@ -197,7 +197,7 @@ class StableDiffusionXL(Subject):
 class ImagePipeline(DiffusersPipeline):
     """StableDiffusionXLPipeline."""
 
-    def forward(self, latents: Tensor, timestep: int, text: dict[str, Tensor]) -> Tensor:
+    def forward(self, latents: Tensor, timestep: float, text: dict[str, Tensor]) -> Tensor:
         return ImageUNet(self.pipeline.unet, self.pipeline.vae_scale_factor)(latents, timestep, **text)
 
     def sample(

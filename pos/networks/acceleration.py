@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +54,11 @@ def accelerate(network: nn.Module, how: Acceleration, device: torch.device) -> F
     if how == "compile":
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE))
         network.compile(dynamic=False)
-    return PerShape(network, record_graph) if how != "none" and device.type == "cuda" else network
+    if how == "none" or device.type != "cuda":
+        return network
+    # The graphs of one network share a pool of memory: none runs while another does, and outputs are copied
+    # at once. The pool goes when its last graph does, so another network's graphs need another.
+    return PerShape(network, partial(record_graph, pool=torch.cuda.graph_pool_handle()))
 
 
 class PerShape:
@@ -83,11 +87,8 @@ class PerShape:
         return replay().clone()
 
 
-def record_graph(network: Forward, inputs: dict[str | int, Tensor]) -> Replay:
-    """A CUDA graph of one forward.
-
-    All graphs share one pool of memory: none runs while another does, and outputs are copied at once.
-    """
+def record_graph(network: Forward, inputs: dict[str | int, Tensor], pool: tuple[int, int]) -> Replay:
+    """A CUDA graph of one forward, in a pool of memory that other graphs may share."""
     args = [tensor for name, tensor in inputs.items() if isinstance(name, int)]
     kwargs = {name: tensor for name, tensor in inputs.items() if isinstance(name, str)}
     chosen = torch.backends.cudnn.benchmark
@@ -100,7 +101,7 @@ def record_graph(network: Forward, inputs: dict[str | int, Tensor]) -> Replay:
                 network(*args, **kwargs)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=_pool()):
+        with torch.cuda.graph(graph, pool=pool):
             output = network(*args, **kwargs)
     finally:
         torch.backends.cudnn.benchmark = chosen
@@ -110,8 +111,3 @@ def record_graph(network: Forward, inputs: dict[str | int, Tensor]) -> Replay:
         return output
 
     return replay
-
-
-@cache
-def _pool() -> tuple[int, int]:
-    return torch.cuda.graph_pool_handle()

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pos.networks.placement import takes_kernels
+
 
 class GroupNorm(nn.GroupNorm):
     """GroupNorm of maps (n, c, h, w) in channels-last memory, with torch's names and arithmetic.
@@ -32,7 +34,7 @@ class GroupNorm(nn.GroupNorm):
         Returns:
             (n, c, h, w), channels last.
         """
-        if _has_kernel(maps):
+        if takes_kernels(maps):
             from pos.networks.group_norm_kernel import group_norm
 
             return group_norm(maps, self.num_groups, self.weight, self.bias, self.eps, self.silu, shift)
@@ -41,9 +43,3 @@ class GroupNorm(nn.GroupNorm):
         maps = functional.group_norm(maps, self.num_groups, self.weight, self.bias, self.eps)
         maps = functional.silu(maps) if self.silu else maps
         return maps.contiguous(memory_format=torch.channels_last)
-
-
-def _has_kernel(maps: Tensor) -> bool:
-    """The compiler fuses the plain arithmetic itself; training needs torch's derivative."""
-    half = maps.dtype in (torch.float16, torch.bfloat16)
-    return maps.is_cuda and half and not torch.is_grad_enabled() and not torch.compiler.is_compiling()

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
+from pos.networks.feed_forward import FeedForward
 from pos.networks.inflated_blocks import (
     CrossAttention,
     InflatedTransformer,

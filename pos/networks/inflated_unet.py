@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.attention import FeedForward
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor, nn
 
+from pos.networks.feed_forward import FeedForward
 from pos.networks.inflated_blocks import (
     CrossAttention,
     InflatedTransformer,

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from pos.errors import PosError
+from pos.networks.feed_forward import FeedForward
 from pos.networks.inflated_blocks import Attention, CrossAttention, InflatedTransformer, TemporalAttention
 from pos.networks.inflated_sizes import Sizes
 from pos.networks.inflated_trunk import InflatedTrunk, Inflation

@@ -57,3 +57,13 @@ def memory_advice(advice: str) -> Iterator[None]:
         if known or any(sign in str(error) for sign in OUT_OF_MEMORY):
             raise PosError(f"Out of memory with {advice}.") from error
         raise
+
+
+def takes_kernels(tensor: torch.Tensor) -> bool:
+    """Whether our own GPU kernels may work on a tensor.
+
+    They are for inference in half precision: training needs torch's derivatives, and the compiler fuses the
+    plain arithmetic itself.
+    """
+    half = tensor.dtype in (torch.float16, torch.bfloat16)
+    return tensor.is_cuda and half and not torch.is_grad_enabled() and not torch.compiler.is_compiling()

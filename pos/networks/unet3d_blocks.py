@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pos.networks.feed_forward import FeedForward
 from pos.networks.group_norm import GroupNorm
 from pos.networks.inflated_blocks import Attention
 from pos.networks.relative_attention import RelativeAttention
