@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
 from pos.errors import PosError
-from pos.reporting.tables import LEGEND, Table, bounds, change, value
+from pos.reporting.page import environment
+from pos.reporting.tables import Table
 from pos.storage import write_atomic
 
 Video = Any
@@ -106,26 +106,24 @@ def write_report(
         PosError: the videos differ in their number of frames, which could not play in step.
     """
     frames = _frames(panels)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pos.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"strip": film_strip, "value": value, "change": change, "bounds": bounds}
-    page = environment.get_template("report.html.jinja").render(
-        title=title,
-        summary=summary,
-        tables=tables,
-        legend=LEGEND,
-        curves=curves,
-        panels=panels,
-        notes=notes,
-        setting=setting or {},
-        columns=max((len(panel.videos) + (panel.neighbour_video is not None) for panel in panels), default=1),
-        frames=frames,
-        seconds=frames / fps,
+    page = (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=title,
+            summary=summary,
+            tables=tables,
+            strip=film_strip,
+            curves=curves,
+            panels=panels,
+            notes=notes,
+            setting=setting or {},
+            columns=max(
+                (len(panel.videos) + (panel.neighbour_video is not None) for panel in panels), default=1
+            ),
+            frames=frames,
+            seconds=frames / fps,
+        )
     )
     write_atomic(Path(path), page)
 

@@ -1,82 +1,39 @@
-"""Results as tables: values, and their differences from the baseline with intervals, as Markdown and CSV."""
+"""Results as tables: values, their differences from the baseline with intervals, and the paper's numbers, as
+Markdown, CSV, LaTeX and HTML."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-MARKS = {"better": "✓", "worse": "✗"}
-LEGEND = "✓ better and ✗ worse than the first row: the 95% interval of the paired difference leaves out 0."
+from pos.reporting import latex
+from pos.reporting.cells import (
+    ABSENT,
+    ATTRIBUTES,
+    COST,
+    LEGEND,
+    METRICS,
+    Cell,
+    Column,
+    difference,
+    published,
+    published_change,
+    value,
+)
+from pos.reporting.markdown import grid
+from pos.reporting.notes import beside, gaps
+from pos.reporting.page import environment
+from pos.reporting.published import Published
+
+_DIFFERENCES = "Difference from the first row, with its 95% interval:"
 _CSV_HEADER = (
     "row", "metric", "better", "value", "low", "high",
     "difference", "difference_low", "difference_high", "verdict",
+    "published", "published_difference", "reason",
 )  # fmt: skip
-_ABSENT = "\N{EN DASH}"
-_MINUS = "\N{MINUS SIGN}"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        key: of the entry in a row's ``metrics`` or ``cost``.
-        label: its heading.
-        better: which direction is better; None for what is not judged (cost).
-        digits: after the decimal point.
-    """
-
-    key: str
-    label: str
-    better: Literal["lower", "higher"] | None
-    digits: int
-
-    @property
-    def heading(self) -> str:
-        """The label with an arrow towards better."""
-        return self.label + {"lower": " ↓", "higher": " ↑", None: ""}[self.better]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A value and its difference from the baseline; None where there is none.
-
-    Attributes:
-        value, low, high: the value and its 95% interval.
-        delta, delta_low, delta_high: row minus baseline and its 95% interval.
-        verdict: better, worse or undecided.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    delta: float | None = None
-    delta_low: float | None = None
-    delta_high: float | None = None
-    verdict: str | None = None
-
-    @property
-    def mark(self) -> str:
-        """✓ or ✗ where the difference is one, else nothing."""
-        return MARKS.get(self.verdict or "", "")
-
-
-METRICS = (
-    Column("fid", "FID", "lower", 2),
-    Column("clip_fid", "CLIP-FID", "lower", 2),
-    Column("clipsim", "CLIPSIM", "higher", 3),
-    Column("fvd", "FVD", "lower", 2),
-    Column("is", "IS", "higher", 2),
-    Column("accuracy", "Accuracy", "higher", 3),
-)
-ATTRIBUTES = tuple(
-    Column(f"accuracy_{name}", name.capitalize(), "higher", 3)
-    for name in ("shape", "colour", "size", "motion", "background", "texture")
-)
-COST = (Column("evaluations", "Evaluations", None, 0), Column("seconds", "Seconds", None, 2))
 
 
 @dataclass(frozen=True)
@@ -87,41 +44,62 @@ class Table:
         title: what is in it.
         columns: in order.
         rows: cells by column key, by row label.
+        notes: what a reader of this table must know, a sentence each.
     """
 
     title: str
     columns: Sequence[Column]
     rows: dict[str, dict[str, Cell]]
+    notes: Sequence[str] = ()
 
     @classmethod
-    def of(cls, title: str, results: dict[str, Any], columns: Sequence[Column] = METRICS + COST) -> Table:
+    def of(
+        cls,
+        title: str,
+        results: dict[str, Any],
+        columns: Sequence[Column] = METRICS + COST,
+        paper: Published | None = None,
+    ) -> Table:
         """The table of a study's results.
 
         Args:
             title: what is in it.
-            results: with ``rows``, each of them with ``label``, ``metrics``, ``differences`` (None for the
-                baseline) and ``cost``.
+            results: with ``rows`` by key, each of them with ``label``, ``method``, ``metrics``,
+                ``differences`` (None for the baseline), ``cost`` and, where something was not measured,
+                ``absent``: the reason, by column key.
             columns: which entries to show.
+            paper: the published numbers of the same study, backbone and benchmark.
         """
-        return cls(title, columns, {row["label"]: _cells(row, columns) for row in results["rows"].values()})
+        rows = {
+            row["label"]: {column.key: _cell(key, row, column, paper) for column in columns}
+            for key, row in results["rows"].items()
+        }
+        notes = [*gaps(rows, columns), *(beside(paper, results, rows) if paper else [])]
+        return cls(title, columns, rows, notes)
+
+    @property
+    def judged(self) -> list[Column]:
+        """The columns with a better direction, which alone have differences."""
+        return [column for column in self.columns if column.better]
+
+    @property
+    def legend(self) -> str:
+        """What the marks mean; nothing where no row was compared."""
+        return LEGEND if any(_compared(cells) for cells in self.rows.values()) else ""
+
+    def span(self, column: Column) -> tuple[float, float]:
+        """From the lowest to the highest end of the column's intervals of differences, 0 among them."""
+        cells = [cells[column.key] for cells in self.rows.values()]
+        ends = [end for cell in cells for end in (cell.delta_low, cell.delta_high) if end is not None]
+        return min([0.0, *ends]), max([0.0, *ends])
 
     def to_markdown(self) -> str:
         """The values with marks and, where there are differences, a second table of these."""
-        values = {
-            label: [f"{value(cells[c.key], c)} {cells[c.key].mark}".strip() for c in self.columns]
-            for label, cells in self.rows.items()
-        }
-        parts = [f"**{self.title}**", _grid("", [column.heading for column in self.columns], values)]
-        judged = [column for column in self.columns if column.better]
-        differences = {
-            label: [difference(cells[column.key], column) for column in judged]
-            for label, cells in self.rows.items()
-            if any(cell.delta is not None for cell in cells.values())
-        }
+        parts = [f"**{self.title}**", grid("", _headings(self.columns), self._values())]
+        differences = self._differences()
         if differences:
-            parts += [LEGEND, "Difference from the first row, with its 95% interval:"]
-            parts.append(_grid("", [column.heading for column in judged], differences))
-        return "\n\n".join(parts) + "\n"
+            parts += [LEGEND, _DIFFERENCES, grid("", _headings(self.judged), differences)]
+        return "\n\n".join([*parts, *self.notes]) + "\n"
 
     def to_csv(self) -> str:
         """One line a row and metric, at full precision."""
@@ -132,8 +110,47 @@ class Table:
             for column in self.columns:
                 cell = cells[column.key]
                 numbers = [cell.value, cell.low, cell.high, cell.delta, cell.delta_low, cell.delta_high]
-                writer.writerow([label, column.key, column.better, *numbers, cell.verdict])
+                told = [cell.verdict, cell.published, cell.published_delta, cell.reason]
+                writer.writerow([label, column.key, column.better, *numbers, *told])
         return stream.getvalue()
+
+    def to_latex(self) -> str:
+        """A ``table*`` for ``booktabs``: the values and, where there are differences, a block of these."""
+        blocks = [("", self._values())]
+        differences = self._differences()
+        if differences:
+            silent = [ABSENT] * (len(self.columns) - len(self.judged))  # cost comes last and has none
+            padded = {label: cells + silent for label, cells in differences.items()}
+            blocks.append((_DIFFERENCES, padded))
+        notes = [self.legend, *self.notes] if differences else self.notes
+        return latex.table(self.title, _headings(self.columns), blocks, notes)
+
+    def to_html(self) -> str:
+        """A ``<table>`` for a page of one's own; the report has the same with a style and sorting."""
+        return environment().get_template("table.html.jinja").module.table(self)
+
+    def _values(self) -> dict[str, list[str]]:
+        return self._lines(
+            self.columns, lambda cell, column: f"{value(cell, column)} {cell.mark}".strip(), published
+        )
+
+    def _differences(self) -> dict[str, list[str]]:
+        compared = {label: cells for label, cells in self.rows.items() if _compared(cells)}
+        return Table("", self.columns, compared)._lines(self.judged, difference, published_change)
+
+    def _lines(
+        self,
+        columns: Sequence[Column],
+        measured: Callable[[Cell, Column], str],
+        printed: Callable[[Cell, Column], str],
+    ) -> dict[str, list[str]]:
+        """Text by label: a line a row, and one of the paper's below it where the paper has a number."""
+        lines = {}
+        for label, cells in self.rows.items():
+            lines[label] = [measured(cells[column.key], column) for column in columns]
+            if any(cell.published is not None for cell in cells.values()):
+                lines[f"{label}, paper"] = [printed(cells[column.key], column) for column in columns]
+        return lines
 
 
 def scores_markdown(results: dict[str, Any]) -> str:
@@ -148,70 +165,37 @@ def scores_markdown(results: dict[str, Any]) -> str:
             bounds = results["metrics"][column.key].values()
             lines[column.heading] = [value(Cell(bound), column) for bound in bounds]
         elif column.key in results["absent"]:
-            lines[column.heading] = [_ABSENT] * 3
+            lines[column.heading] = [ABSENT] * 3
     labels = {column.key: column.label for column in METRICS}
     absent = [f"{labels[name]}: {sentence}" for name, sentence in results["absent"].items()]
-    grid = _grid("", ["value", "from", "to (95%)"], lines)
-    return "\n".join([grid, "", *absent, *results["notes"]]) + "\n"
+    scores = grid("", ["value", "from", "to (95%)"], lines)
+    return "\n".join([scores, "", *absent, *results["notes"]]) + "\n"
 
 
-def value(cell: Cell, column: Column) -> str:
-    """The value as text."""
-    if cell.value is None:
-        return _ABSENT
-    return f"{cell.value:,.{column.digits}f}".replace("-", _MINUS)
+def _cell(key: str, row: dict[str, Any], column: Column, paper: Published | None) -> Cell:
+    absent = row.get("absent", {})
+    if column.key in absent:
+        found: dict[str, Any] = {"value": None, "reason": absent[column.key]}
+    elif column.better is None:
+        found = {"value": row["cost"][column.key]}
+    else:
+        found = dict(row["metrics"][column.key])
+    if column.better and paper:
+        found["published"], found["published_delta"] = (
+            paper.value(key, column.key),
+            paper.delta(key, column.key),
+        )
+        found["untranscribed"] = paper.untranscribed(key, column.key)
+    if column.better and row["differences"] and column.key in row["differences"]:
+        delta = row["differences"][column.key]
+        found |= {"delta": delta["value"], "delta_low": delta["low"], "delta_high": delta["high"]}
+        found["verdict"] = delta["verdict"]
+    return Cell(**found)
 
 
-def difference(cell: Cell, column: Column) -> str:
-    """The difference with its interval and mark as text, for instance ``-2.10 [-3.95, -0.31] ✓``."""
-    return (
-        _ABSENT
-        if cell.delta is None
-        else f"{change(cell, column)} {bounds(cell, column)} {cell.mark}".strip()
-    )
+def _compared(cells: dict[str, Cell]) -> bool:
+    return any(cell.delta is not None for cell in cells.values())
 
 
-def change(cell: Cell, column: Column) -> str:
-    """The difference alone, with its sign; for a cell that has one."""
-    return _signed(cell.delta, column)
-
-
-def bounds(cell: Cell, column: Column) -> str:
-    """The interval of the difference in brackets; for a cell that has one."""
-    return f"[{_signed(cell.delta_low, column)}, {_signed(cell.delta_high, column)}]"
-
-
-def _cells(row: dict[str, Any], columns: Sequence[Column]) -> dict[str, Cell]:
-    cells = {}
-    for column in columns:
-        if column.better is None:
-            cells[column.key] = Cell(row["cost"][column.key])
-            continue
-        cell = Cell(**row["metrics"][column.key])
-        if row["differences"]:
-            found = row["differences"][column.key]
-            cell = Cell(
-                cell.value, cell.low, cell.high, found["value"], found["low"], found["high"], found["verdict"]
-            )
-        cells[column.key] = cell
-    return cells
-
-
-def _signed(number: float, column: Column) -> str:
-    return f"{number:+,.{column.digits}f}".replace("-", _MINUS)
-
-
-def _grid(corner: str, headings: Sequence[str], rows: dict[str, list[str]]) -> str:
-    """A Markdown table whose source is aligned, so that it reads in a terminal too."""
-    lines = [[corner, *headings], *([label, *cells] for label, cells in rows.items())]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(headings) + 1)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-
-    def joined(cells: Sequence[str]) -> str:
-        padded = [
-            cells[0].ljust(widths[0]),
-            *(text.rjust(width) for text, width in zip(cells[1:], widths[1:], strict=True)),
-        ]
-        return f"| {' | '.join(padded)} |"
-
-    return "\n".join([joined(lines[0]), f"| {' | '.join(rule)} |", *map(joined, lines[1:])])
+def _headings(columns: Sequence[Column]) -> list[str]:
+    return [column.heading for column in columns]

@@ -77,7 +77,7 @@ def test_the_page_tells_everything(page):
         "A curve.",
     ):
         assert text in page
-    assert "\N{MINUS SIGN}2.00 ✓<br>[\N{MINUS SIGN}3.00, \N{MINUS SIGN}1.00]" in page
+    assert "\N{MINUS SIGN}2.00 ✓<br/>[\N{MINUS SIGN}3.00, \N{MINUS SIGN}1.00]" in page
     assert '<small class="better">' in page
     assert "<svg" in page
 

@@ -1,0 +1,122 @@
+"""Columns and cells of a table, and how their numbers read as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+MARKS = {"better": "✓", "worse": "✗"}
+LEGEND = "✓ better and ✗ worse than the first row: the 95% interval of the paired difference leaves out 0."
+ABSENT = "\N{EN DASH}"
+UNTRANSCRIBED = "not transcribed"
+_MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        key: of the entry in a row's ``metrics`` or ``cost``.
+        label: its heading.
+        better: which direction is better; None for what is not judged (cost).
+        digits: after the decimal point.
+    """
+
+    key: str
+    label: str
+    better: Literal["lower", "higher"] | None
+    digits: int
+
+    @property
+    def heading(self) -> str:
+        """The label with an arrow towards better."""
+        return self.label + {"lower": " ↓", "higher": " ↑", None: ""}[self.better]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value and its difference from the baseline; None where there is none.
+
+    Attributes:
+        value, low, high: the value and its 95% interval.
+        delta, delta_low, delta_high: row minus baseline and its 95% interval.
+        verdict: better, worse or undecided.
+        reason: why there is no value, one sentence, where something kept it from being measured.
+        published, published_delta: the paper's value and its difference from the paper's first row.
+        untranscribed: whether the paper gives a value that our transcription lacks.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    delta: float | None = None
+    delta_low: float | None = None
+    delta_high: float | None = None
+    verdict: str | None = None
+    reason: str | None = None
+    published: float | None = None
+    published_delta: float | None = None
+    untranscribed: bool = False
+
+    @property
+    def mark(self) -> str:
+        """✓ or ✗ where the difference is one, else nothing."""
+        return MARKS.get(self.verdict or "", "")
+
+
+METRICS = (
+    Column("fid", "FID", "lower", 2),
+    Column("clip_fid", "CLIP-FID", "lower", 2),
+    Column("clipsim", "CLIPSIM", "higher", 3),
+    Column("fvd", "FVD", "lower", 2),
+    Column("is", "IS", "higher", 2),
+    Column("accuracy", "Accuracy", "higher", 3),
+)
+ATTRIBUTES = tuple(
+    Column(f"accuracy_{name}", name.capitalize(), "higher", 3)
+    for name in ("shape", "colour", "size", "motion", "background", "texture")
+)
+COST = (Column("evaluations", "Evaluations", None, 0), Column("seconds", "Seconds", None, 2))
+
+
+def value(cell: Cell, column: Column) -> str:
+    """The value as text."""
+    return ABSENT if cell.value is None else _plain(cell.value, column)
+
+
+def difference(cell: Cell, column: Column) -> str:
+    """The difference with its interval and mark as text, for instance ``-2.10 [-3.95, -0.31] ✓``."""
+    return (
+        ABSENT if cell.delta is None else f"{change(cell, column)} {bounds(cell, column)} {cell.mark}".strip()
+    )
+
+
+def change(cell: Cell, column: Column) -> str:
+    """The difference alone, with its sign; for a cell that has one."""
+    return _signed(cell.delta, column)
+
+
+def bounds(cell: Cell, column: Column) -> str:
+    """The interval of the difference in brackets; for a cell that has one."""
+    return f"[{_signed(cell.delta_low, column)}, {_signed(cell.delta_high, column)}]"
+
+
+def published(cell: Cell, column: Column) -> str:
+    """The paper's value as text."""
+    if cell.published is None:
+        return UNTRANSCRIBED if cell.untranscribed else ABSENT
+    return _plain(cell.published, column)
+
+
+def published_change(cell: Cell, column: Column) -> str:
+    """The paper's difference as text; the paper gives no interval."""
+    return ABSENT if cell.published_delta is None else _signed(cell.published_delta, column)
+
+
+def _plain(number: float, column: Column) -> str:
+    return f"{number:,.{column.digits}f}".replace("-", _MINUS)
+
+
+def _signed(number: float, column: Column) -> str:
+    return f"{number:+,.{column.digits}f}".replace("-", _MINUS)

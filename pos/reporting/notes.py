@@ -1,0 +1,51 @@
+"""What a reader of a table must know: why cells are empty, and where the paper's numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pos.reporting.cells import Cell, Column
+from pos.reporting.published import PAPER, Published
+
+
+def gaps(rows: dict[str, dict[str, Cell]], columns: Sequence[Column]) -> list[str]:
+    """Why cells are empty: one sentence a reason, with the cells that it empties."""
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for label, cells in rows.items():
+        for column in columns:
+            reason = cells[column.key].reason
+            if reason:
+                reasons.setdefault(reason, {}).setdefault(label, []).append(column.label)
+    told = []
+    for reason, empty in reasons.items():
+        everywhere = len(empty) == len(rows) and len({tuple(labels) for labels in empty.values()}) == 1
+        cells = (
+            ", ".join(next(iter(empty.values())))
+            if everywhere
+            else "; ".join(f"{label} ({', '.join(labels)})" for label, labels in empty.items())
+        )
+        told.append(f"Not measured: {cells}. {reason}")
+    return told
+
+
+def beside(paper: Published, results: dict[str, Any], rows: dict[str, dict[str, Cell]]) -> list[str]:
+    """Where the paper's numbers come from, what of them is not transcribed, and which settings differ."""
+    cells = [cell for row in rows.values() for cell in row.values()]
+    told = []
+    if any(cell.published is not None for cell in cells):
+        told.append(f"Lines called paper: as published in {PAPER}, without intervals.")
+    if any(cell.untranscribed for cell in cells):
+        told.append(
+            f"Published values not transcribed: fill in the column value of {paper.path.name} from {PAPER} "
+            "(published=FOLDER takes your copy)."
+        )
+    for key, row in results["rows"].items():
+        if key in paper.rows:
+            told += [
+                f"{row['label']} was run at {name} {row['method'][name]} and is published at {name} {theirs:g}."
+                for name in ("eta", "gamma")
+                if (theirs := getattr(paper.rows[key], name)) is not None
+                and float(row["method"][name]) != theirs
+            ]
+    return told

@@ -1,0 +1,121 @@
+"""The paper's Tables 1 to 4, to stand beside what was measured in the same setting.
+
+They are files that a reader can fill in or replace: one line a number, and an empty value where the paper
+gives a number that is not transcribed. Nothing is ever shown beside Shapes, which is another world.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pos.errors import PosError
+from pos.storage import asset
+
+PAPER = "arXiv 2311.00949"
+FOLDER = "paper"
+"""The shipped asset folder of ``table1.csv`` and so on."""
+
+_OURS = "shapes"
+_COLUMNS = ("backbone", "benchmark", "method", "eta", "gamma", "metric", "value")
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A row of a published table.
+
+    Attributes:
+        eta, gamma: its settings; None where the row has none, or where they are not transcribed.
+        values: by metric; None for a number that is not transcribed.
+    """
+
+    eta: float | None
+    gamma: float | None
+    values: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Published:
+    """The published numbers of one study on one backbone and benchmark.
+
+    Attributes:
+        path: the file they stand in.
+        rows: by key of the study's rows; the first is the baseline.
+    """
+
+    path: Path
+    rows: dict[str, PublishedRow]
+
+    def value(self, row: str, metric: str) -> float | None:
+        """The paper's number; None where it gives none or none is transcribed."""
+        return self.rows[row].values.get(metric) if row in self.rows else None
+
+    def delta(self, row: str, metric: str) -> float | None:
+        """The paper's difference from its first row; None for that row and where a number is absent."""
+        first = next(iter(self.rows))
+        value, base = self.value(row, metric), self.value(first, metric)
+        return None if row == first or value is None or base is None else value - base
+
+    def untranscribed(self, row: str, metric: str) -> bool:
+        """Whether the paper gives a number that the file lacks."""
+        return row in self.rows and self.rows[row].values.get(metric, 0.0) is None
+
+
+def find_published(study: str, backbone: str, benchmark: str, folder: Path | None = None) -> Published | None:
+    """The paper's numbers for a study, or None where it has none for this backbone and benchmark.
+
+    Args:
+        study: its name; ``NAME.csv`` is looked for.
+        backbone, benchmark: their names in our configurations.
+        folder: of the files; None takes the shipped ones.
+
+    Raises:
+        PosError: the file lacks a column, holds a number that is none, gives one twice, or names Shapes.
+    """
+    path = (asset(FOLDER) if folder is None else Path(folder)) / f"{study}.csv"
+    if not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            lines = csv.DictReader(line for line in stream if not line.startswith("#"))
+            if tuple(lines.fieldnames or ()) != _COLUMNS:
+                raise PosError(f"{path} must have the columns {', '.join(_COLUMNS)}.")
+            rows = _rows(path, lines, backbone, benchmark)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PosError(f"{path} cannot be read: {error}.") from error
+    return Published(path, rows) if rows else None
+
+
+def _rows(
+    path: Path, lines: Iterable[dict[str, str]], backbone: str, benchmark: str
+) -> dict[str, PublishedRow]:
+    rows: dict[str, PublishedRow] = {}
+    for line in lines:
+        if None in line or None in line.values():
+            raise PosError(f"{path} must have {len(_COLUMNS)} values a line, and {line['method']!r} has not.")
+        if _OURS in f"{line['backbone']} {line['benchmark']}":
+            raise PosError(f"{path} names Shapes, whose numbers never stand beside the paper's.")
+        if (line["backbone"], line["benchmark"]) != (backbone, benchmark):
+            continue
+        method, metric = line["method"], line["metric"]
+        eta, gamma, value = (_number(path, line[name]) for name in ("eta", "gamma", "value"))
+        row = rows.setdefault(method, PublishedRow(eta, gamma, {}))
+        if (row.eta, row.gamma) != (eta, gamma):
+            raise PosError(f"{path} gives {method} of {backbone} on {benchmark} two settings.")
+        if metric in row.values:
+            raise PosError(f"{path} gives {metric} of {method} of {backbone} on {benchmark} twice.")
+        row.values[metric] = value
+    return rows
+
+
+def _number(path: Path, text: str) -> float | None:
+    try:
+        number = float(text) if text.strip() else None
+    except ValueError as error:
+        raise PosError(f"{path} holds {text!r} where a number or nothing must stand.") from error
+    if number is not None and math.isnan(number):
+        raise PosError(f"{path} holds {text!r} where a number or nothing must stand.")
+    return number
