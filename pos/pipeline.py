@@ -189,14 +189,14 @@ class Pipeline:
         prompts = [request.prompt for request in requests]
         neighbours: list[list[Neighbour]] = [[] for _ in prompts]
         rewrites: list[Rewrite | None] = [None for _ in prompts]
-        inverted: list[Inverted | None] = [None for _ in prompts]
-        if self.method.retrieves:
-            neighbours = self.retriever.nearest(prompts, self.rewriter.k if self.method.rewrites else 1)
+        k = self.rewriter.references if self.method.rewrites else 1
+        if self.method.inverts or (self.method.rewrites and k):  # k = 0 rewrites without references
+            neighbours = self.retriever.nearest(prompts, max(k, 1))
         if self.method.rewrites:
-            references = [[neighbour.caption for neighbour in found] for found in neighbours]
+            references = [[neighbour.caption for neighbour in found[:k]] for found in neighbours]
             rewrites = self.rewriter.rewrite(prompts, references, self.retriever.encoder)
-        if self.method.inverts:
-            inverted = self._invert([found[0] for found in neighbours])
+        inverts = self.method.inverts
+        inverted = self._invert([found[0] for found in neighbours]) if inverts else [None] * len(prompts)
         return [_Plan(*parts) for parts in zip(requests, neighbours, rewrites, inverted, strict=True)]
 
     def _invert(self, nearest: Sequence[Neighbour]) -> list[Inverted]:

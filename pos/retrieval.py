@@ -183,7 +183,12 @@ class Retriever:
             raise PosError("The pool is empty: there is nothing to retrieve.")
         self.pool = pool
         self.encoder = encoder
+        self._cache = cache
         self._records = RecordCache(cache, "neighbours")
+
+    def within(self, size: int) -> Retriever:
+        """A search in the first ``size`` pairs of the pool alone (``Pool.first``)."""
+        return Retriever(self.pool.first(size), self.encoder, self._cache)
 
     def nearest(self, prompts: Sequence[str], k: int) -> list[list[Neighbour]]:
         """The k pairs whose captions are nearest to each prompt, nearest first; ties in pool order.

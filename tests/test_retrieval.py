@@ -80,6 +80,12 @@ class TestSearch:
         monkeypatch.setattr(retrieval, "CORPUS_FILE", 8)
         assert Retriever(pool, Angles(tmp_path / "b"), tmp_path / "b").nearest(prompts, 5) == whole
 
+    def test_a_search_in_the_first_pairs_alone(self, tmp_path):
+        whole = Retriever(Captions("90", "10", "180", "30"), Angles(tmp_path), tmp_path)
+        [found] = whole.within(3).nearest(["20.5"], 2)
+        assert [neighbour.caption for neighbour in found] == ["10", "90"]
+        assert [neighbour.caption for neighbour in whole.nearest(["20.5"], 2)[0]] == ["30", "10"]
+
     @pytest.mark.parametrize("k", [0, -1, 4])
     def test_k_outside_the_pool(self, tmp_path, k):
         retriever = Retriever(Captions("1", "2", "3"), Angles(tmp_path), tmp_path)

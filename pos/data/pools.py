@@ -43,6 +43,36 @@ class Pool(ABC):
     def video(self, index: int, frames: int, height: int, width: int) -> Tensor:
         """The clip of pair ``index``, uint8 (frames, 3, height, width)."""
 
+    def first(self, size: int) -> Pool:
+        """The first ``size`` pairs as a pool of their own.
+
+        Raises:
+            PosError: there are not so many.
+        """
+        return self if size == len(self) else Part(self, size)
+
+
+class Part(Pool):
+    """The first pairs of a pool.
+
+    Args:
+        pool: the whole.
+        size: how many of its pairs.
+
+    Raises:
+        PosError: the pool does not have so many.
+    """
+
+    def __init__(self, pool: Pool, size: int) -> None:
+        if not 1 <= size <= len(pool):
+            raise PosError(f"The pool has {len(pool):,} clips: take 1 to as many of them, not {size:,}.")
+        self.pool = pool
+        self.ids, self.captions = pool.ids[:size], pool.captions[:size]
+        self.fingerprint = content_hash("part", pool.fingerprint, size)
+
+    def video(self, index: int, frames: int, height: int, width: int) -> Tensor:
+        return self.pool.video(index, frames, height, width)
+
 
 class ShapesPool(Pool):
     """The pool of the Shapes benchmark; a clip is rendered when it is asked for.
@@ -68,6 +98,10 @@ class ShapesPool(Pool):
         if height != width:
             raise PosError(f"Shapes clips are square: {height}x{width} pixels cannot be rendered.")
         return render(self._scenes[index], frames, height)[0]
+
+    def first(self, size: int) -> Pool:
+        """The first ``size`` pairs of the world, which does not end where this pool does."""
+        return self if size == len(self) else ShapesPool(size)
 
 
 class FolderPool(Pool):

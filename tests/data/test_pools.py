@@ -8,6 +8,7 @@ import torch
 
 from pos.data import pools
 from pos.data.pools import FolderPool, ShapesPool
+from pos.data.shapes.splits import held_out
 from pos.data.shapes.splits import pool as shapes_clips
 from pos.data.shapes.world import render
 from pos.data.video import frame_indices, write_lossless
@@ -47,6 +48,18 @@ class TestShapesPool:
         with pytest.raises(PosError, match="32x64"):
             ShapesPool(1).video(0, 16, 32, 64)
 
+    def test_a_larger_pool_begins_with_a_smaller_one_and_holds_no_prompt_either(self):
+        large, small = ShapesPool(10_000), ShapesPool(100)
+        assert large.captions[:100] == small.captions
+        assert not any(held_out(caption) for caption in large.captions)
+        assert len(set(large.ids)) == 10_000
+
+    def test_the_first_pairs_may_be_more_than_there_are(self):
+        pool = ShapesPool(5)
+        assert pool.first(5) is pool
+        assert pool.first(3).fingerprint == ShapesPool(3).fingerprint
+        assert pool.first(8).fingerprint == ShapesPool(8).fingerprint
+
 
 class TestFolderPool:
     def test_reads_clips_to_the_size_asked_for(self, tmp_path):
@@ -73,6 +86,17 @@ class TestFolderPool:
         write_lossless(path / "sub" / "a.safetensors", torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
         shutil.copy(_picture(tmp_path), path / "sub" / "1.png")
         assert FolderPool(path).ids == ["sub/a.safetensors", "sub"]
+
+    def test_the_first_pairs(self, tmp_path):
+        pool = FolderPool(folder(tmp_path / "p", "video,caption\na.mp4,one\nb.mp4,two\n", a=20, b=30))
+        part = pool.first(1)
+        assert (part.ids, part.captions, len(part)) == (["a.mp4"], ["one"], 1)
+        assert part.video(0, 4, 32, 48).equal(pool.video(0, 4, 32, 48))
+        assert part.fingerprint not in (pool.fingerprint, pool.first(2).fingerprint)
+        assert pool.first(2) is pool
+        for size in (0, 3):
+            with pytest.raises(PosError, match=f"2 clips: take 1 to as many of them, not {size}"):
+                pool.first(size)
 
     def test_unusable_lines_are_counted_in_one_warning(self, tmp_path, caplog):
         table = "video,caption\ngone.mp4,x\na.mp4,one\nsound.mp4,y\na.mp4,\n,no clip\nshort\nempty.mp4,z\n"
