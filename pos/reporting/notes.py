@@ -41,11 +41,8 @@ def beside(paper: Published, results: dict[str, Any], rows: dict[str, dict[str, 
             "(published=FOLDER takes your copy)."
         )
     for key, row in results["rows"].items():
-        if key in paper.rows:
-            told += [
-                f"{row['label']} was run at {name} {row['method'][name]} and is published at {name} {theirs:g}."
-                for name in ("eta", "gamma")
-                if (theirs := getattr(paper.rows[key], name)) is not None
-                and float(row["method"][name]) != theirs
-            ]
+        for name, theirs in paper.settings(key).items():
+            ours = row["method"][name]
+            if float(ours) != theirs:
+                told.append(f"{row['label']} was run at {name} {ours} and is published at {name} {theirs:g}.")
     return told

@@ -59,6 +59,12 @@ class Published:
         value, base = self.value(row, metric), self.value(first, metric)
         return None if row == first or value is None or base is None else value - base
 
+    def settings(self, row: str) -> dict[str, float]:
+        """The row's published eta and gamma, as far as it has them."""
+        found = self.rows.get(row, PublishedRow(None, None, {}))
+        pairs = {"eta": found.eta, "gamma": found.gamma}
+        return {name: number for name, number in pairs.items() if number is not None}
+
     def untranscribed(self, row: str, metric: str) -> bool:
         """Whether the paper gives a number that the file lacks."""
         return row in self.rows and self.rows[row].values.get(metric, 0.0) is None
