@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
-import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from pos.cli import overrides
+from pos.cli import overrides, sweep
 from pos.cli.explain import check_added, explain
 from pos.cli.help import help_text
+from pos.cli.process import FULL_ERROR, set_up_logging, started_as
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-Task = Callable[["DictConfig"], None]
+Task = Callable[["DictConfig"], "sweep.Values | None"]
+"""A command: the values that it returns stand in the table of a sweep."""
 
 # Hydra makes no folders and no logs of its own: a job writes to its key `out`, a job of a sweep to a folder
 # in it that is named by what was typed, but for texts and paths.
@@ -35,8 +35,8 @@ _QUIET = (
     "hydra.sweep.dir=${oc.select:out,outputs/sweep}",
     "hydra.sweep.subdir=${hydra.job.override_dirname}",
     f"hydra.job.config.override_dirname.exclude_keys=[{','.join(_UNNAMED)}]",
+    "+hydra.callbacks.watch._target_=pos.cli.sweep.Watch",
 )
-_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
@@ -64,8 +64,8 @@ def _run(task: Task, config_name: str, arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         sys.stdout.write(help_text(conf, config_name))
         return 0
-    debug = "1" in (os.environ.get("POS_DEBUG"), os.environ.get(_FULL_ERROR))
-    _set_up_logging()
+    debug = "1" in (os.environ.get("POS_DEBUG"), os.environ.get(FULL_ERROR))
+    set_up_logging()
     try:
         check_added(conf, config_name, arguments)
         with logging_redirect_tqdm():
@@ -88,53 +88,28 @@ def _run_hydra(task: Task, conf: Path, config_name: str, arguments: Sequence[str
     import hydra
 
     typed, failed = [*sys.argv], []
+    sentence = functools.partial(explain, conf=conf, config_name=config_name, arguments=typed[1:])
 
     @functools.wraps(task)
-    def job(cfg: DictConfig) -> None:
-        with _process(typed, full_error=False):  # processes that the job starts see what was typed
-            folder = _own_folder()
-            if folder is not None:
-                if "out" in cfg:
-                    cfg.out = overrides.escape_interpolation(folder)
-                task(cfg)  # an error goes through Hydra, which says of which job it is
-                return
+    def job(cfg: DictConfig) -> list[float] | None:
+        folder = sweep.own_folder()
+        if folder is not None:
+            return sweep.run_job(task, cfg, folder, typed[0], sentence)
+        with started_as(typed, full_error=False):  # processes that the job starts see what was typed
             try:
                 task(cfg)
             except Exception as error:  # noqa: BLE001 - raised again below, past Hydra's own report of it
                 failed.append(error)
+        return None
 
     # Hydra reads its arguments from sys.argv, and prints errors itself unless it is told to raise them.
-    with _process([typed[0], *arguments], full_error=True):
-        hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(job)()
+    sweep.Watch.folder = None
+    try:
+        with started_as([typed[0], *arguments], full_error=True):
+            hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(job)()
+    finally:  # a sweep that broke off has its table too
+        gathered = sweep.gather(sweep.Watch.folder) if sweep.Watch.folder else None
     if failed:
         raise failed[0]
-
-
-@contextlib.contextmanager
-def _process(arguments: list[str], *, full_error: bool) -> Iterator[None]:
-    """This process as it looks with other arguments and with or without Hydra raising its errors."""
-    argv, environment = sys.argv, os.environ.get(_FULL_ERROR)
-    sys.argv = arguments
-    os.environ[_FULL_ERROR] = "1" if full_error else ""
-    try:
-        yield
-    finally:
-        sys.argv = argv
-        os.environ.pop(_FULL_ERROR, None)
-        if environment is not None:
-            os.environ[_FULL_ERROR] = environment
-
-
-def _own_folder() -> str | None:
-    """The folder of this job of a sweep; None outside a sweep."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    hydra_config = HydraConfig.get()
-    return hydra_config.runtime.output_dir if hydra_config.mode == RunMode.MULTIRUN else None
-
-
-def _set_up_logging() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for name in ("pos", "hydra"):
-        logging.getLogger(name).setLevel(logging.INFO)
+    if gathered:
+        sweep.check(gathered, sweep.Watch.folder)

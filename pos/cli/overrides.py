@@ -54,6 +54,20 @@ def quote(text: str, key: str = "text") -> str:
     return f"'{text}'"
 
 
+def typed(override: str) -> tuple[str, str]:
+    """The key and what was typed for it, of an override as Hydra hands it to a job of a sweep."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    match = _OVERRIDE.fullmatch(override)
+    if match is None:  # a deletion: ~key
+        return override, ""
+    if match["name"] not in SENTENCES | LITERALS:
+        return match["key"], match["value"]
+    value = OverridesParser.create().parse_override(override).value()
+    return match["key"], "null" if value is None else str(OmegaConf.create({"text": value}).text)
+
+
 def escape_interpolation(text: str) -> str:
     """A value that OmegaConf resolves to exactly ``text``: "${" begins an interpolation unless escaped."""
     return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)

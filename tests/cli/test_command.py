@@ -55,7 +55,10 @@ def test_each_job_of_a_sweep_has_its_own_folder_and_the_whole_text(run, tmp_path
 def test_a_failed_job_of_a_sweep_does_not_stop_the_next(run, tmp_path: Path):
     status, _, stderr = run("-m", "action=fail,write", "out=swept")
     assert status == 2
-    assert "error: The number 1 is too large: choose at most 1." in stderr
+    assert stderr.endswith(
+        "error: 1 of 2 jobs failed, the first is action=fail (The number 1 is too large: choose at most 1): "
+        "swept/sweep.md names all.\n"
+    )
     assert (tmp_path / "swept/action=write/number.txt").read_text() == "1"
 
 
