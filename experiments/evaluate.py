@@ -13,14 +13,15 @@ def main(cfg: DictConfig) -> None:
     from pos.metrics.run import evaluate
     from pos.reporting.tables import scores_markdown
 
+    benchmark = instantiate(cfg.benchmark) if cfg.manifest is None else Manifest.load(cfg.manifest)
     results = evaluate(
         cfg.videos,
         cfg.prompts,
-        instantiate(cfg.benchmark) if cfg.manifest is None else Manifest.load(cfg.manifest),
+        benchmark,
         instantiate(cfg.detectors),
         cfg.out,
         reference=cfg.reference,
-        frames=instantiate(cfg.frames),
+        frames=instantiate(cfg.frames).of(benchmark, "generated"),
         splits=cfg.splits,
         unreadable=cfg.unreadable,
         resamples=cfg.resamples,

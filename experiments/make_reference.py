@@ -9,14 +9,16 @@ from pos.cli import command
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
+    from pos.data.manifest import Manifest
     from pos.metrics.run import make_reference
 
+    benchmark = instantiate(cfg.benchmark) if cfg.manifest is None else Manifest.load(cfg.manifest)
     make_reference(
-        instantiate(cfg.benchmark),
+        benchmark,
         instantiate(cfg.detectors),
         cfg.out,
         videos=cfg.videos,
-        frames=instantiate(cfg.frames),
+        frames=instantiate(cfg.frames).of(benchmark, "real"),
         unreadable=cfg.unreadable,
         device=cfg.device,
         batch_size=cfg.batch_size,

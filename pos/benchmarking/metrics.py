@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pos.benchmarking.measures import timed
+from pos.data.real import RealVideos
 from pos.data.video import write_lossless
 from pos.errors import PosError, require
 from pos.metrics.detectors import Detectors
@@ -28,7 +29,7 @@ from pos.metrics.frames import Frames
 from pos.metrics.frechet import FeatureStatistics, frechet_distance
 from pos.metrics.paper import I3DLogits, InceptionFeatures
 from pos.metrics.preprocessing import i3d_input
-from pos.metrics.real import FolderStatistics
+from pos.metrics.real import RealStatistics
 from pos.networks.i3d import I3D
 from pos.networks.inception import FIDInception
 
@@ -117,7 +118,7 @@ def _fid(plan: Plan, folder: Path, generator: torch.Generator) -> Iterator[Row]:
     detectors, frames = Detectors(fid=InceptionFeatures(network)), Frames(images=range(IMAGES), clip=1)
 
     def ours(path: Path, cache: Path) -> FeatureStatistics:
-        statistics = FolderStatistics(path, detectors, cache, frames)
+        statistics = RealStatistics(RealVideos.of_folder(path), detectors, cache, frames)
         return statistics.compute(batch_size=plan.fid_videos).statistics["fid"]
 
     cleanfid = require("cleanfid.fid", extra="dev")
@@ -154,11 +155,10 @@ def _fvd(plan: Plan, folder: Path, generator: torch.Generator) -> Row:
     detectors = Detectors(fvd=I3DLogits(network))
 
     def ours() -> float:
-        found = [
-            FolderStatistics(path, detectors, folder / "fvd", Frames()).compute().statistics["fvd"]
-            for path in sets
+        real = [
+            RealStatistics(RealVideos.of_folder(path), detectors, folder / "fvd", Frames()) for path in sets
         ]
-        return frechet_distance(*found)
+        return frechet_distance(*(statistics.compute().statistics["fvd"] for statistics in real))
 
     ours_s, distance = timed(ours, CPU)
     theirs_s, reference = timed(lambda: _videogpt(*(_read(path) for path in sets), plain), CPU)

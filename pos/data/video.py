@@ -39,6 +39,13 @@ def read_video(
     Raises:
         PosError: the video is missing, empty, corrupt, truncated, without a video stream or without frames.
     """
+    return read_counted(path, frames, size, stride)[0]
+
+
+def read_counted(
+    path: Path | str, frames: int = 16, size: tuple[int, int] | None = None, stride: int | None = None
+) -> tuple[Tensor, int]:
+    """As ``read_video``, and how many frames the video holds."""
     if frames < 1 or (stride is not None and stride < 1) or (size is not None and min(size) < 1):
         raise PosError(f"frames={frames}, size={size}, stride={stride}: each must be at least 1.")
     path = Path(path)
@@ -49,7 +56,7 @@ def read_video(
             taken, decoded = _take(source.frames(), _sampled(path, decoded, frames, stride), size)
     if len({frame.shape for frame in taken.values()}) > 1:
         raise PosError(f"The frames of {path} differ in size: give a size to bring them to.")
-    return torch.stack([taken[index] for index in frame_indices(decoded, frames, stride)])
+    return torch.stack([taken[index] for index in frame_indices(decoded, frames, stride)]), decoded
 
 
 def count_frames(path: Path | str) -> int:

@@ -17,6 +17,7 @@ from pos.storage import content_hash
 _CPU_BATCH = (
     8  # activations small enough to be taken from the heap again, not mapped anew: two fifths less time
 )
+_STILL = "The clips of this benchmark are single images: there is no motion to score."
 _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}  # of convolutions: a third less time on a CPU
 
 
@@ -102,6 +103,13 @@ class Detectors(nn.Module):
         self.fid, self.clip, self.fvd, self.inception, self.judge = fid, clip, fvd, inception, judge
         self.size, self.absent = size, dict(absent or {})
         self.fingerprints = {name: detector.fingerprint for name, detector in self.named_children()}
+
+    def for_frames(self, frames: Frames) -> Detectors:
+        """Those of images alone where a clip is one frame: an image benchmark has no motion to see."""
+        if frames.clip > 1:
+            return self
+        absent = {name: _STILL for name in ("fvd", "inception") if getattr(self, name) is not None}
+        return Detectors(fid=self.fid, clip=self.clip, size=self.size, absent={**self.absent, **absent})
 
     @torch.inference_mode()
     def forward(

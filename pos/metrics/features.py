@@ -66,8 +66,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], entries: Mapping[str
     write_atomic(path, lambda temporary: save_file(contiguous, temporary, _metadata(entries)))
 
 
-def load_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Tensor], dict]:
+def load_tensors(
+    path: Path, names: Sequence[str], defaults: Mapping[str, object] | None = None
+) -> tuple[dict[str, Tensor], dict]:
     """The tensors of a safetensors file and the JSON metadata entries of these names.
+
+    Args:
+        path: the file.
+        names: entries that it must have.
+        defaults: entries that it may lack, and what they are then.
 
     Raises:
         PosError: the file is absent, cut short or lacks an entry.
@@ -83,7 +90,8 @@ def load_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Tensor], d
     absent = [name for name in names if name not in metadata]
     if absent:
         raise PosError(f"{path} lacks the entries {', '.join(absent)}: it was not written by pos.metrics.")
-    return tensors, {name: json.loads(metadata[name]) for name in names}
+    found = {name: json.loads(metadata[name]) for name in (*names, *(defaults or {})) if name in metadata}
+    return tensors, {**(defaults or {}), **found}
 
 
 class TensorWriter:

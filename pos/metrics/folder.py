@@ -10,26 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pos.data.decoding import TENSOR_NAME
+from pos.data.listing import list_videos
 from pos.data.video import read_video
 from pos.errors import PosError
 from pos.storage import content_hash, read_jsonl
 
 logger = logging.getLogger(__name__)
 
-_SUFFIXES = (
-    ".safetensors",
-    ".mp4",
-    ".webm",
-    ".mkv",
-    ".avi",
-    ".mov",
-    ".gif",
-    ".webp",
-)  # the first of a stem is read
 _PROMPT_FILES = ("prompts.csv", "prompts.jsonl")
 
 
@@ -46,43 +35,6 @@ class Entry:
     path: Path
     prompt: str
     id: str
-
-
-def list_videos(folder: Path) -> list[Path]:
-    """The videos of a folder in the order of their names: files, and subfolders of image frames.
-
-    Of files that differ only in their suffix the lossless one counts: our previews stand beside it.
-
-    Raises:
-        PosError: the folder is absent or holds no video.
-    """
-    if not folder.is_dir():
-        raise PosError(f"The folder of videos {folder} does not exist.")
-    chosen: dict[str, Path] = {}
-    for path in sorted(folder.iterdir(), key=_preference):
-        if _may_be_video(path):
-            chosen.setdefault(path.stem, path)
-    if not chosen:
-        raise PosError(f"{folder} holds no video: neither {', '.join(_SUFFIXES)} nor folders of frames.")
-    return [chosen[stem] for stem in sorted(chosen)]
-
-
-def _may_be_video(path: Path) -> bool:
-    """By its name; a .safetensors that can be read must hold a video too (features stand beside ours)."""
-    if path.name.startswith(".") or not (path.is_dir() or path.suffix.lower() in _SUFFIXES):
-        return False
-    if path.suffix != ".safetensors":
-        return True
-    try:
-        with safe_open(path, framework="pt") as stream:
-            return TENSOR_NAME in stream.keys()  # noqa: SIM118 (safe_open is no mapping)
-    except (SafetensorError, OSError):
-        return True  # a damaged one is told when it is read
-
-
-def _preference(path: Path) -> tuple[int, str]:
-    suffix = path.suffix.lower()
-    return (_SUFFIXES.index(suffix) if suffix in _SUFFIXES else len(_SUFFIXES), path.name)
 
 
 def match_prompts(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from pos.data.benchmarks import Benchmark
+from pos.data.manifest import Manifest
 from pos.errors import PosError
 
 
@@ -49,3 +52,34 @@ class Frames:
 GENERATED = Frames()
 REAL = Frames(images=(0, 12, 24, 36, 48), clip=16, step=5)
 """The paper's choice for the real videos of MSR-VTT (images) and UCF101 (clips)."""
+
+
+@dataclass(frozen=True)
+class FrameChoice:
+    """What a command is asked to read of a video; the arguments of ``Frames``, or None.
+
+    None takes what the manifest of the benchmark says, and the default where that says nothing.
+    """
+
+    images: Sequence[int] | None = None
+    clip: int | None = None
+    step: int | None = None
+
+    def of(self, benchmark: Benchmark, kind: Literal["real", "generated"]) -> Frames:
+        """The frames of the real or the generated videos of a benchmark.
+
+        Raises:
+            PosError: as ``Frames``, or the clip of the manifest is not of equal steps.
+        """
+        choices = Manifest.of(benchmark).choices
+        clip = list(choices.get(f"{kind}_clip", GENERATED.clip_indices))
+        step = clip[1] - clip[0] if len(clip) > 1 else 1
+        if clip != list(range(0, len(clip) * step, step)):
+            raise PosError(
+                f"The manifest of {benchmark.name} says {kind}_clip={clip}: only equal steps can be read."
+            )
+        return Frames(
+            choices.get(f"{kind}_images", GENERATED.images) if self.images is None else self.images,
+            len(clip) if self.clip is None else self.clip,
+            step if self.step is None else self.step,
+        )

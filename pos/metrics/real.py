@@ -1,70 +1,71 @@
-"""Statistics of a folder of real videos, kept by content and resumable."""
+"""Statistics of real videos, kept by content and resumable."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pos.data.real import RealVideos
 from pos.errors import PosError
 from pos.metrics.detectors import Detectors
 from pos.metrics.extraction import gather, merged
-from pos.metrics.folder import Entry, list_videos, read_videos
 from pos.metrics.frames import REAL, Frames
 from pos.metrics.frechet import FeatureStatistics
 from pos.metrics.reference import DETECTORS, Reference, pack, unpack
-from pos.storage import TensorCache, content_hash, file_digest
+from pos.storage import TensorCache, content_hash
+
+log = logging.getLogger(__name__)
+
+_FAULTS = ("missing", "corrupt", "short")
 
 
-class FolderStatistics:
-    """The reference statistics of the videos in a folder.
+class RealStatistics:
+    """The reference statistics of real videos.
 
-    They are kept under a key of what the files hold, of the frames and of the detectors' weights: the second
-    time nothing is decoded, and a killed run goes on after the last batch that it finished.
+    They are kept under a key of what the files hold, of the policy for faults, of the frames and of the
+    detectors' weights: the second time nothing is decoded, and a killed run goes on after the last batch that
+    it finished.
 
     Args:
-        folder: of videos (``folder.list_videos``).
+        videos: of a folder or of a manifest.
         detectors: the weights that the statistics will belong to.
-        frames: which ones are read; a video that is too short repeats its last.
         cache: the folder to keep statistics in.
-        unreadable: ``error`` or ``skip`` (``folder.read_videos``).
-
-    Raises:
-        PosError: the folder holds no video.
+        frames: which ones are read.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        detectors: Detectors,
-        cache: Path,
-        frames: Frames = REAL,
-        unreadable: Literal["error", "skip"] = "error",
-    ) -> None:
-        self.folder, self.detectors = Path(folder), detectors
-        self.frames, self.unreadable = frames, unreadable
-        self.entries = [Entry(path, "", path.stem) for path in list_videos(self.folder)]
+    def __init__(self, videos: RealVideos, detectors: Detectors, cache: Path, frames: Frames = REAL) -> None:
+        self.videos, self.detectors, self.frames = videos, detectors, frames
         fingerprints = {name: detectors.fingerprints.get(name) for name in DETECTORS}
-        choice = [frames.images, frames.clip, frames.step, unreadable]
-        digests = [_digest(entry.path) for entry in self.entries]
-        self.key = content_hash(digests, choice, fingerprints)
+        choice = [frames.images, frames.clip, frames.step, asdict(videos.faults)]
+        self.key = content_hash(videos.digests, choice, fingerprints)
         self.cache = TensorCache(cache, "reference")
 
     def compute(self, device: torch.device | str = "cpu", batch_size: int = 64) -> Reference:
         """The statistics, from the cache as far as they are there.
 
         Raises:
-            PosError: a video cannot be read, none can, or the detectors do not take one.
+            PosError: a fault whose policy is ``error``, no video can be read, or the detectors do not take
+                one.
         """
-        known = self.cache.get(self.key) or {"progress": torch.zeros(2, dtype=torch.long)}
-        statistics, (done, read) = unpack(known), known["progress"].tolist()
-        seen: list[int] = []  # places in the folder, which run ahead of the videos read where some cannot be
+        known = self.cache.get(self.key) or {"progress": torch.zeros(2 + len(_FAULTS), dtype=torch.long)}
+        statistics, (done, read, *counts) = unpack(known), known["progress"].tolist()
+        faults = Counter(dict(zip(_FAULTS, counts, strict=True)))
+        reached = (done, faults.copy())
+
+        def note(place: int) -> None:  # reading runs ahead of the batches where some cannot be read
+            nonlocal reached
+            reached = (place, faults.copy())
+
         batches = gather(
-            self._videos(done, seen),
-            len(self.entries) - done,
+            self._readable(done, faults, note),
+            len(self.videos) - done,
             self.detectors,
             frames=self.frames,
             device=device,
@@ -72,27 +73,39 @@ class FolderStatistics:
         )
         for count, batch in batches:
             statistics, read = merged(statistics, batch), read + count
-            self._keep(statistics, seen[-1] + 1, read)
+            self._keep(statistics, reached[0], read, reached[1])
         if not statistics:
             raise PosError(
-                f"No video of {self.folder} was read, or there is no detector of FID, CLIP-FID or FVD."
+                f"No video of {self.videos.source} was read, or there is no detector of FID, CLIP-FID or FVD."
             )
-        self._keep(statistics, len(self.entries), read)
-        source = f"{read:,} of {len(self.entries):,} videos of {self.folder}"
-        return Reference.gathered(statistics, self.detectors.fingerprints, source)
+        self._keep(statistics, len(self.videos), read, faults)
+        return self._reference(statistics, read, faults)
 
-    def _videos(self, done: int, seen: list[int]) -> Iterator[Tensor]:
-        places = {entry.path: place for place, entry in enumerate(self.entries)}
-        size, count = self.detectors.size, self.frames.count
-        for entry, video in read_videos(self.entries[done:], count, size, self.unreadable, stride=1):
-            seen.append(places[entry.path])
-            yield video
+    def _readable(self, done: int, faults: Counter[str], note: Callable[[int], None]) -> Iterator[Tensor]:
+        found = self.videos.read(self.frames.count, self.detectors.size, done)
+        for place, (video, fault) in enumerate(found, start=done + 1):
+            faults.update([fault] if fault else [])
+            if video is not None:
+                note(place)
+                yield video
 
-    def _keep(self, statistics: dict[str, FeatureStatistics], done: int, read: int) -> None:
-        self.cache.put(self.key, {**pack(statistics), "progress": torch.tensor([done, read])})
+    def _keep(
+        self, statistics: dict[str, FeatureStatistics], done: int, read: int, faults: Counter[str]
+    ) -> None:
+        progress = torch.tensor([done, read, *(faults[name] for name in _FAULTS)])
+        self.cache.put(self.key, {**pack(statistics), "progress": progress})
 
-
-def _digest(path: Path) -> str:
-    if path.is_file():
-        return file_digest(path)
-    return content_hash([[file.name, file_digest(file)] for file in sorted(path.iterdir()) if file.is_file()])
+    def _reference(
+        self, statistics: dict[str, FeatureStatistics], read: int, faults: Counter[str]
+    ) -> Reference:
+        coverage = f"{read:,} of {len(self.videos):,}"
+        record: dict[str, Any] = {
+            "coverage": coverage,
+            "faults": asdict(self.videos.faults),
+            "found": {name: count for name, count in faults.items() if count},
+            "images": list(self.frames.images),
+            "clip": list(self.frames.clip_indices),
+            **self.videos.record,
+        }
+        source = f"{coverage} videos of {self.videos.source}"
+        return Reference.gathered(statistics, self.detectors.fingerprints, source, record)

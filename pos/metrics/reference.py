@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,11 +25,15 @@ class Reference:
         statistics: by detector, all of ``fid``, ``clip`` and ``fvd`` or some.
         detectors: fingerprints of the weights they were computed with.
         source: which videos, in words.
+        record: of files, JSON-able: ``coverage``, how many were read of how many; ``found``, how many had
+            which fault; ``faults``, the policy for those; ``images`` and ``clip``, the frames; and where a
+            manifest names them ``benchmark`` and ``manifest``, its name and hash.
     """
 
     statistics: dict[str, FeatureStatistics]
     detectors: dict[str, str]
     source: str
+    record: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, features: FeatureSet, source: str) -> Reference:
@@ -42,14 +47,19 @@ class Reference:
 
     @classmethod
     def gathered(
-        cls, statistics: dict[str, FeatureStatistics], detectors: Mapping[str, str], source: str
+        cls,
+        statistics: dict[str, FeatureStatistics],
+        detectors: Mapping[str, str],
+        source: str,
+        record: Mapping[str, Any] | None = None,
     ) -> Reference:
         """Statistics with the fingerprints of their detectors alone."""
-        return cls(statistics, {name: detectors[name] for name in statistics}, source)
+        return cls(statistics, {name: detectors[name] for name in statistics}, source, dict(record or {}))
 
     def save(self, path: Path) -> None:
         """Write one safetensors file."""
-        save_tensors(path, pack(self.statistics), {"detectors": self.detectors, "source": self.source})
+        entries = {"detectors": self.detectors, "source": self.source, "record": self.record}
+        save_tensors(path, pack(self.statistics), entries)
 
     @classmethod
     def load(cls, path: Path) -> Reference:
@@ -57,8 +67,17 @@ class Reference:
         Raises:
             PosError: the file is absent, cut short or holds no reference statistics.
         """
-        tensors, entries = load_tensors(path, ("detectors", "source"))
+        tensors, entries = load_tensors(path, ("detectors", "source"), {"record": {}})
         return cls(unpack(tensors), **entries)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know about the real videos, one sentence each."""
+        found = [
+            f"{count:,} {fault} ({self.record['faults'][fault]})"
+            for fault, count in self.record.get("found", {}).items()
+        ]
+        return [f"Real videos: {self.source}; {', '.join(found)}."] if found else []
 
     def unfit(self, detectors: Mapping[str, str]) -> dict[str, str]:
         """Which detectors of these fingerprints cannot be compared with this reference, and why."""

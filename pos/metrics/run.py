@@ -14,13 +14,14 @@ import torch
 
 from pos.data.benchmarks import Benchmark
 from pos.data.manifest import Manifest
+from pos.data.real import RealVideos
 from pos.errors import PosError
 from pos.metrics.detectors import Detectors
 from pos.metrics.evaluation import METRICS, caveats, missing, record, score
 from pos.metrics.extraction import Sample, extract_to, gather, merged
 from pos.metrics.folder import Entry, match_prompts, read_videos
 from pos.metrics.frames import GENERATED, Frames
-from pos.metrics.real import FolderStatistics
+from pos.metrics.real import RealStatistics
 from pos.metrics.reference import Reference
 from pos.networks.placement import resolve_device
 from pos.storage import TensorCache, asset, lock_folder, write_atomic
@@ -37,7 +38,7 @@ def evaluate(
     *,
     reference: Path | None = None,
     frames: Frames = GENERATED,
-    splits: int = 1,
+    splits: int | None = None,
     unreadable: Literal["error", "skip"] = "error",
     resamples: int = 500,
     seed: int = 0,
@@ -48,7 +49,7 @@ def evaluate(
     """Score any folder of videos; writes ``features.safetensors`` and ``results.json``.
 
     Args:
-        videos: the folder (``folder.list_videos``).
+        videos: the folder (``pos.data.listing.list_videos``).
         prompts: file of prompts; None looks into the folder (``folder.match_prompts``).
         benchmark: gives the prompts that coverage is counted on, and the reference statistics by default; of
             a manifest at least one prompt must be there.
@@ -56,7 +57,7 @@ def evaluate(
         out: folder to write to.
         reference: another file of reference statistics (``make_reference``).
         frames: which frames are scored.
-        splits: of the inception score.
+        splits: of the inception score; None takes the manifest's, else 1.
         unreadable: ``error`` or ``skip`` (``folder.read_videos``).
         resamples, seed: of the bootstrap.
         device: auto, cpu, cuda, ...
@@ -73,7 +74,8 @@ def evaluate(
     """
     videos, out = Path(videos), Path(out)
     entries = match_prompts(videos, prompts, {prompt.id: prompt.text for prompt in benchmark.prompts})
-    manifest = Manifest.of(benchmark)
+    manifest, detectors = Manifest.of(benchmark), detectors.for_frames(frames)
+    splits = manifest.choices.get("splits", 1) if splits is None else splits
     if manifest is benchmark and not _covered(entries, benchmark):
         raise PosError(
             f"None of the {len(entries):,} videos of {videos} has an id or a prompt of {benchmark.name}: is "
@@ -103,6 +105,7 @@ def evaluate(
             "benchmark": benchmark.name,
             "manifest": manifest.hash,
             "reference": real.source,
+            "reference_record": real.record,
             "detectors": features.detectors,
             "frames": asdict(frames),
             "splits": splits,
@@ -112,7 +115,8 @@ def evaluate(
             "metrics": record(scored.estimates),
             "absent": absent,
             "notes": _told(coverage, benchmark)
-            + _departures(manifest, frames, splits)
+            + real.notes
+            + _departures(manifest, frames, splits, real)
             + caveats(features, real),
         }
         write_atomic(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
@@ -134,31 +138,42 @@ def make_reference(
     """Compute the statistics of real clips and write them.
 
     Args:
-        benchmark: gives the clips and the name of the shipped file.
+        benchmark: gives the clips and the name of the shipped file; a manifest names the videos of a folder.
         detectors: the weights that the statistics will belong to.
         out: the file; None replaces the shipped one.
-        videos: a folder of real videos to take in place of the benchmark's; needs ``out``.
+        videos: a folder of real videos, all of them or those of the manifest; needs ``out``.
         frames: which frames of them are read.
-        unreadable: ``error`` or ``skip`` (``folder.read_videos``).
+        unreadable: ``error`` or ``skip`` (``folder.read_videos``); a manifest has its own policy.
         device: auto, cpu, cuda, ...
         batch_size: videos a batch.
         cache: folder of statistics by content, for a folder of videos.
 
     Raises:
-        PosError: a folder without ``out``, videos that are absent or cannot be read.
+        PosError: a folder without ``out``, videos that are absent or cannot be read, a manifest that they are
+            not of, or one and ``unreadable``.
     """
-    place = resolve_device(device)
+    place, detectors = resolve_device(device), detectors.for_frames(frames)
     if videos is None:
         reference = _benchmark_statistics(benchmark, detectors, frames, place, batch_size)
     elif out is None:
         raise PosError("videos is given: name the file to write with out=FILE.")
     else:
-        folder = FolderStatistics(videos, detectors, cache, frames, unreadable)
-        reference = folder.compute(place, batch_size)
+        real = _real_videos(benchmark, Path(videos), unreadable)
+        reference = RealStatistics(real, detectors, cache, frames).compute(place, batch_size)
     path = asset(benchmark.reference_asset) if out is None else Path(out)
     reference.save(path)
     logger.info("Wrote %s: %s.", path, reference.source)
     return reference
+
+
+def _real_videos(benchmark: Benchmark, folder: Path, unreadable: Literal["error", "skip"]) -> RealVideos:
+    if not isinstance(benchmark, Manifest):
+        return RealVideos.of_folder(folder, unreadable)
+    if unreadable != "error":
+        raise PosError(
+            f"unreadable={unreadable}: a manifest carries its own policy, make it with faults.corrupt=skip."
+        )
+    return RealVideos.of_manifest(benchmark, folder)
 
 
 def _benchmark_statistics(
@@ -205,19 +220,26 @@ def _covered(entries: list[Entry], benchmark: Benchmark) -> int:
     return len(wanted & named) + (others & left).total()
 
 
-def _departures(manifest: Manifest, frames: Frames, splits: int) -> list[str]:
+def _departures(manifest: Manifest, frames: Frames, splits: int, real: Reference) -> list[str]:
     """Where the scoring is not what the manifest says."""
     made = {
         "generated_images": list(frames.images),
         "generated_clip": list(frames.clip_indices),
         "splits": splits,
+        **{f"real_{name}": real.record[name] for name in ("images", "clip") if name in real.record},
     }
     choices = manifest.choices
-    return [
+    told = [
         f"Scored with {name} {value}, and the manifest says {choices[name]}."
         for name, value in made.items()
         if choices.get(name, value) != value
     ]
+    other = real.record.get("manifest", manifest.hash)
+    if other != manifest.hash:
+        told.append(
+            f"The reference is of another manifest: {real.record['benchmark']} with the hash {other[:16]}."
+        )
+    return told
 
 
 def _told(coverage: dict[str, Any], benchmark: Benchmark) -> list[str]:

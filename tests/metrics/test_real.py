@@ -7,14 +7,19 @@ import shutil
 import pytest
 import torch
 
+from pos.data.real import RealVideos
 from pos.data.shapes.world import draw_scenes, render
 from pos.data.video import write_lossless
 from pos.errors import PosError
 from pos.metrics.frames import REAL, Frames
 from pos.metrics.frechet import FeatureStatistics, frechet_distance
-from pos.metrics.real import FolderStatistics
+from pos.metrics.real import RealStatistics
 
 FRAMES = Frames()
+
+
+def of_folder(folder, detectors, cache, frames=FRAMES, unreadable="error") -> RealStatistics:
+    return RealStatistics(RealVideos.of_folder(folder, unreadable), detectors, cache, frames)
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def seen(detectors, monkeypatch):
 
 
 def test_they_are_those_of_the_features(folder, detectors, clips, tmp_path):
-    reference = FolderStatistics(folder, detectors, tmp_path, FRAMES).compute(batch_size=5)
+    reference = of_folder(folder, detectors, tmp_path).compute(batch_size=5)
     rows = detectors(clips, ["a ring"] * 12)
     for name in ("fid", "clip", "fvd"):
         assert reference.statistics[name].count == rows[name].numel() // rows[name].shape[-1]
@@ -45,9 +50,9 @@ def test_they_are_those_of_the_features(folder, detectors, clips, tmp_path):
 
 
 def test_the_second_time_nothing_is_read(folder, detectors, seen, tmp_path):
-    first = FolderStatistics(folder, detectors, tmp_path, FRAMES).compute(batch_size=5)
+    first = of_folder(folder, detectors, tmp_path).compute(batch_size=5)
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
-    again = FolderStatistics(moved, detectors, tmp_path, FRAMES).compute(batch_size=4)
+    again = of_folder(moved, detectors, tmp_path).compute(batch_size=4)
     assert seen == [5, 5, 2]
     for name, statistics in first.statistics.items():
         assert torch.equal(statistics.scatter, again.statistics[name].scatter)
@@ -55,19 +60,19 @@ def test_the_second_time_nothing_is_read(folder, detectors, seen, tmp_path):
 
 def test_other_content_frames_or_weights_are_read_anew(folder, detectors, make_detectors, tmp_path):
     keys = {
-        FolderStatistics(folder, detectors, tmp_path, FRAMES).key,
-        FolderStatistics(folder, make_detectors(1), tmp_path, FRAMES).key,
-        FolderStatistics(folder, detectors, tmp_path, Frames(images=(0, 1))).key,
+        of_folder(folder, detectors, tmp_path).key,
+        of_folder(folder, make_detectors(1), tmp_path).key,
+        of_folder(folder, detectors, tmp_path, Frames(images=(0, 1))).key,
     }
     write_lossless(folder / "v03.safetensors", render(draw_scenes([99]))[0])
-    keys.add(FolderStatistics(folder, detectors, tmp_path, FRAMES).key)
+    keys.add(of_folder(folder, detectors, tmp_path).key)
     assert len(keys) == 4
 
 
 def test_a_killed_run_goes_on(folder, detectors, seen, tmp_path, monkeypatch):
-    whole = FolderStatistics(folder, detectors, tmp_path / "other", FRAMES).compute(batch_size=4)
+    whole = of_folder(folder, detectors, tmp_path / "other").compute(batch_size=4)
     seen.clear()
-    statistics = FolderStatistics(folder, detectors, tmp_path, FRAMES)
+    statistics = of_folder(folder, detectors, tmp_path)
     compared = detectors.compared
 
     def killed(videos, frames):
@@ -79,7 +84,7 @@ def test_a_killed_run_goes_on(folder, detectors, seen, tmp_path, monkeypatch):
         patch.setattr(detectors, "compared", killed)
         with pytest.raises(KeyboardInterrupt):
             statistics.compute(batch_size=4)
-    resumed = FolderStatistics(folder, detectors, tmp_path, FRAMES).compute(batch_size=4)
+    resumed = of_folder(folder, detectors, tmp_path).compute(batch_size=4)
     assert seen == [4, 4, 4]
     for name, there in whole.statistics.items():
         here = resumed.statistics[name]
@@ -89,7 +94,7 @@ def test_a_killed_run_goes_on(folder, detectors, seen, tmp_path, monkeypatch):
 
 def test_short_videos_repeat_their_last_frame(folder, detectors, tmp_path):
     """The paper's frames reach to the 76th."""
-    reference = FolderStatistics(folder, detectors, tmp_path, REAL).compute()
+    reference = of_folder(folder, detectors, tmp_path, REAL).compute()
     assert reference.statistics["fid"].count == 60
 
 
@@ -97,13 +102,13 @@ def test_unreadable_videos_are_left_out_and_counted(folder, detectors, seen, tmp
     for name in ("v00", "v05", "v11"):
         (folder / f"{name}.safetensors").write_bytes(b"nonsense")
     with pytest.raises(PosError, match=r"v00.*unreadable=skip"):
-        FolderStatistics(folder, detectors, tmp_path, FRAMES).compute()
+        of_folder(folder, detectors, tmp_path).compute()
     for _ in range(2):
-        skipping = FolderStatistics(folder, detectors, tmp_path, FRAMES, "skip")
+        skipping = of_folder(folder, detectors, tmp_path, unreadable="skip")
         assert skipping.compute(batch_size=3).source == f"9 of 12 videos of {folder}"
     assert seen == [3, 3, 3]
     assert "v11.safetensors" in caplog.text
     for path in folder.iterdir():
         path.write_bytes(b"nonsense")
     with pytest.raises(PosError, match=r"No video of .* was read"):
-        FolderStatistics(folder, detectors, tmp_path, FRAMES, "skip").compute()
+        of_folder(folder, detectors, tmp_path, unreadable="skip").compute()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pos.data.benchmarks import ShapesBenchmark
+from pos.data.listing import list_videos
 from pos.data.manifest import Item, Manifest
 from pos.data.shapes.world import draw_scenes, render
 from pos.data.video import read_video, write_lossless, write_preview
@@ -17,7 +18,7 @@ from pos.metrics.detectors import Detectors
 from pos.metrics.evaluation import score
 from pos.metrics.extraction import extract
 from pos.metrics.features import FeatureSet
-from pos.metrics.folder import list_videos, match_prompts, read_videos
+from pos.metrics.folder import match_prompts, read_videos
 from pos.metrics.reference import Reference
 from pos.reporting.tables import scores_markdown
 from pos.storage import asset
@@ -217,7 +218,7 @@ def test_a_manifest_gives_prompts_coverage_and_its_hash(folder, detectors, bench
         (folder / f"{name}.json").unlink()
     settings = {"resamples": 20, "device": "cpu", "cache": tmp_path / "cache"}
     settings["reference"] = benchmark.reference_asset
-    results = run.evaluate(folder, None, manifest, detectors, tmp_path / "out", **settings)
+    results = run.evaluate(folder, None, manifest, detectors, tmp_path / "out", splits=1, **settings)
     assert results["manifest"] == manifest.hash
     coverage = results[
         "coverage"

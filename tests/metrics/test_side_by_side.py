@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 from pos.benchmarking.metrics import clean_fid_model
+from pos.data.real import RealVideos
 from pos.data.video import read_video
 from pos.metrics.detectors import Detectors
 from pos.metrics.frames import Frames
 from pos.metrics.frechet import FeatureStatistics, frechet_distance
 from pos.metrics.paper import InceptionFeatures
-from pos.metrics.real import FolderStatistics
+from pos.metrics.real import RealStatistics
 from pos.networks.inception import FIDInception
 from tests.golden.rebuilt import blocky, rule_tensor
 
@@ -52,7 +53,9 @@ def test_a_folder_has_the_features_that_clean_fid_gives_it(inception, folder, tm
     videos = [read_video(path, 2, None, 1) for path in sorted(folder.iterdir())]
     assert torch.allclose(detector.detect(videos).flatten(0, 1), expected, atol=1e-5)
     assert expected.std(0).max() > 1e-2
-    statistics = FolderStatistics(folder, Detectors(fid=detector), tmp_path, FRAMES).compute()
+    statistics = RealStatistics(
+        RealVideos.of_folder(folder), Detectors(fid=detector), tmp_path, FRAMES
+    ).compute()
     assert torch.allclose(statistics.statistics["fid"].mean, expected.double().mean(0), atol=1e-5)
 
 
