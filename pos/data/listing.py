@@ -28,7 +28,8 @@ _KNOWN = {*SUFFIXES, *STILL_IMAGES, ".m4v", ".mpg", ".mpeg", ".flv", ".wmv"}
 def list_videos(folder: Path) -> list[Path]:
     """The videos of a folder in the order of their names: files, and subfolders of image frames.
 
-    Of files that differ only in their suffix the lossless one counts: our previews stand beside it.
+    Of files that differ only in their suffix the lossless one counts: our previews stand beside it. Where
+    there is no video, images count as videos of one frame.
 
     Raises:
         PosError: the folder is absent or holds no video.
@@ -40,7 +41,11 @@ def list_videos(folder: Path) -> list[Path]:
         if _may_be_video(path):
             chosen.setdefault(path.stem, path)
     if not chosen:
-        raise PosError(f"{folder} holds no video: neither {', '.join(SUFFIXES)} nor folders of frames.")
+        chosen = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in STILL_IMAGES}
+    if not chosen:
+        raise PosError(
+            f"{folder} holds no video: neither {', '.join(SUFFIXES)} nor images nor folders of frames."
+        )
     return [chosen[stem] for stem in sorted(chosen)]
 
 

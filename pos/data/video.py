@@ -27,8 +27,9 @@ def read_video(
     """Read a video of any length, size and frame rate.
 
     Args:
-        path: a video file (mp4, webm, mkv, avi, ...), an animated gif or webp, a folder of image frames (in
-            the natural order of their names), or a .safetensors of ``write_lossless``.
+        path: a video file (mp4, webm, mkv, avi, ...), an animated gif or webp, an image (a video of one
+            frame), a folder of image frames (in the natural order of their names), or a .safetensors of
+            ``write_lossless``.
         frames: how many frames to take, by the rule of ``frame_indices``.
         size: (height, width) to bring the frames to, by the rule of ``fit``; None keeps theirs.
         stride: take every stride-th frame instead of spreading the frames over the whole clip.

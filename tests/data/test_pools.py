@@ -69,6 +69,13 @@ class TestFolderPool:
         assert video.shape == (8, 3, 24, 24)
         assert numbers(video) == frame_indices(30, 8)
 
+    def test_images_are_clips_of_one_frame(self, tmp_path):
+        path = folder(tmp_path / "p", "video,caption\n1.png,one\na.mp4,two\n", a=3)
+        _picture(path)
+        pool = FolderPool(path)
+        assert pool.ids == ["1.png", "a.mp4"]
+        assert torch.equal(pool.video(0, 4, 16, 16), torch.zeros(4, 3, 16, 16, dtype=torch.uint8))
+
     def test_captions_as_spreadsheets_write_them(self, tmp_path):
         table = (
             '\ufeffvideo ,id,caption\r\na.mp4,7,"a dog, running ""fast"""\r\na.mp4,8,ein Hund läuft\r\n\r\n'

@@ -75,6 +75,14 @@ def test_videos_of_any_kind_are_listed(folder):
     assert [path.name for path in list_videos(folder)] == [*names[:3], "v3"]
 
 
+def test_images_are_listed_where_there_is_no_video(tmp_path):
+    for name in ("b.jpg", "a.png", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_videos(tmp_path)] == ["a.png", "b.jpg"]
+    (tmp_path / "v.mp4").touch()
+    assert [path.name for path in list_videos(tmp_path)] == ["v.mp4"]
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "txt", "inside"])
 def test_prompts_files_overrule_provenance(folder, kind, tmp_path):
     rows = [(f"v{index}.safetensors" if index % 2 else f"v{index}", f"prompt {index}") for index in range(4)]
