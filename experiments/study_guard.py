@@ -25,7 +25,7 @@ from pos.data.shapes.consistency import changed_attributes
 from pos.data.shapes.splits import Prompt, training_caption, validation_prompts
 from pos.data.shapes.world import ATTRIBUTES
 from pos.retrieval import Retriever, SentenceEncoder
-from pos.spr.engines import HuggingFaceEngine
+from pos.spr.local import HuggingFaceEngine
 from pos.spr.rewriting import Guard, Rewriter, summarize
 from pos.storage import asset
 
@@ -75,8 +75,9 @@ def measure_language_model(
     config = OmegaConf.load(CONF / "rewriter" / "shapes.yaml")
     engine = HuggingFaceEngine(**{**_arguments(config.engine), "model": folder})
     template = instantiate(OmegaConf.load(CONF / "instruction" / "paper.yaml"))
-    rewriter = Rewriter(engine, template, Guard(**_arguments(config.guard)), cache, config.k, config.seed)
-    found = Retriever(ShapesPool(), encoder, cache).nearest(prompts, rewriter.k)
+    guard = Guard(**_arguments(config.guard))
+    rewriter = Rewriter(engine, template, guard, cache, config.references, config.seed)
+    found = Retriever(ShapesPool(), encoder, cache).nearest(prompts, rewriter.references)
     references = [[neighbour.caption for neighbour in row] for row in found]
     rewrites = rewriter.rewrite(prompts, references, encoder)
     pairs = zip(prompts, rewrites, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from pos.backbones.base import Backbone, Conditioning, Defaults
 from pos.data.pools import Pool
 from pos.diffusion.levels import Level, LevelTable, ddim_levels
 from pos.retrieval import SentenceEncoder
+from pos.spr.engines import Reply
 from pos.storage import content_hash
 
 COLOURS = {"red": (1.0, -1.0, -1.0), "green": (-1.0, 1.0, -1.0), "blue": (-1.0, -1.0, 1.0)}
@@ -103,12 +104,17 @@ class WordsReplaced:
         words: which by which. The sentence is what follows the last ``Sentence:`` of the instruction.
     """
 
-    batch_size = 8
-
     def __init__(self, words: dict[str, str]) -> None:
         self.words = dict(words)
         self.fingerprint = content_hash("replaced", self.words)
 
-    def complete(self, instructions: Sequence[str], *, attempt: int, seed: int) -> list[str]:  # noqa: ARG002
-        sentences = [text.rpartition("Sentence:")[2].strip().splitlines()[0] for text in instructions]
-        return [" ".join(self.words.get(word, word) for word in text.split()) for text in sentences]
+    def complete(
+        self,
+        instructions: Sequence[str],
+        *,
+        attempt: int,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+    ) -> Iterator[dict[int, Reply]]:
+        for row, text in enumerate(instructions):
+            sentence = text.rpartition("Sentence:")[2].strip().splitlines()[0]
+            yield {row: Reply(" ".join(self.words.get(word, word) for word in sentence.split()))}

@@ -11,7 +11,8 @@ from pos.method import Method
 from pos.ona.npnet import NPNet
 from pos.pipeline import Pipeline
 from pos.retrieval import Retriever
-from pos.spr.rewriting import Guard, InstructionTemplate, Rewriter
+from pos.spr.instruction import InstructionTemplate
+from pos.spr.rewriting import Guard, Rewriter
 from pos.study import Row, Study
 from tests.closed_form import ColourBackbone, ColourPool, WordCounts, WordsReplaced
 
@@ -40,7 +41,7 @@ def known_pipeline(
     parts = {
         "backbone": ColourBackbone(),
         "retriever": Retriever(ColourPool(), WordCounts(cache), cache),
-        "rewriter": Rewriter(engine, TEMPLATE, Guard(min_similarity=-1.0), cache, k=2),
+        "rewriter": Rewriter(engine, TEMPLATE, Guard(min_similarity=-1.0), cache, references=2),
         "npnet": NPNet(ColourBackbone()),
         "cache_dir": cache,
     }

@@ -230,7 +230,7 @@ class TestBadInput:
 
     def test_more_references_than_the_pool_has(self, make):
         pipeline = make(ROWS["spr"])
-        pipeline.rewriter.k = 4
+        pipeline.rewriter.references = 4
         with pytest.raises(PosError, match=r"k=4 .* 1 to 3"):
             next(pipeline.generate(make_requests(["red"])))
 

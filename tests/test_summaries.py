@@ -76,6 +76,8 @@ def test_rewrites_count_once_a_prompt_whatever_the_seeds():
         "accepted": 2,
         "retried": 1,
         "fallbacks": {"dissimilar": 1},
+        "instruction_tokens": 0,
+        "reply_tokens": 0,
         "changed_attribute": 1,
     }
     assert rewriting([entry("a", "red ring", None)]) is None

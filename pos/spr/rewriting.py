@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import string
-import time
+import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm import tqdm
 
 from pos.errors import PosError
+from pos.spr.cleaning import clean_reply, is_refusal, one_line
+from pos.spr.instruction import InstructionTemplate
 from pos.storage import RecordCache, content_hash
 
 if TYPE_CHECKING:
-    from pos.spr.engines import Engine
+    from pos.spr.engines import Engine, Reply
+
+log = logging.getLogger(__name__)
 
 
 class Similarity(Protocol):
@@ -28,39 +30,6 @@ class Similarity(Protocol):
     def similarity(self, first: Sequence[str], second: Sequence[str]) -> Sequence[float]:
         """Cosine similarity of each pair of texts."""
         ...
-
-
-@dataclass(frozen=True)
-class InstructionTemplate:
-    """The instruction given to the language model.
-
-    Args:
-        text: holds ``{examples}``, ``{prompt}`` and ``{max_words}``, each at least once, and no others.
-
-    Raises:
-        PosError: a placeholder is missing, unknown or malformed.
-    """
-
-    text: str
-
-    PLACEHOLDERS = ("examples", "prompt", "max_words")
-
-    def __post_init__(self) -> None:
-        allowed = ", ".join(f"{{{name}}}" for name in self.PLACEHOLDERS)
-        try:
-            found = {field for _, field, _, _ in string.Formatter().parse(self.text) if field is not None}
-        except ValueError as error:
-            raise PosError(f"The instruction template cannot be read ({error}): write {allowed}.") from error
-        missing = [name for name in self.PLACEHOLDERS if name not in found]
-        unknown = sorted(found.difference(self.PLACEHOLDERS))
-        if missing or unknown:
-            wrong = f"lacks {{{missing[0]}}}" if missing else f"has an unknown placeholder {{{unknown[0]}}}"
-            raise PosError(f"The instruction template {wrong}: it must hold {allowed} and no others.")
-
-    def render(self, examples: Sequence[str], prompt: str, max_words: int) -> str:
-        """The instruction for one prompt; the examples stand one a line, nearest first."""
-        lines = "\n".join(f"- {_one_line(example)}" for example in examples)
-        return self.text.format(examples=lines, prompt=_one_line(prompt), max_words=max_words)
 
 
 @dataclass(frozen=True)
@@ -92,9 +61,11 @@ class Guard:
             raise PosError(f"retries is {self.retries}: it must be at least 0.")
 
     def objection(self, rewrite: str, similarity: float) -> str | None:
-        """Why the rewrite is rejected (``empty``, ``too long`` or ``dissimilar``), or None."""
+        """Why the rewrite is rejected (``empty``, ``refused``, ``too long`` or ``dissimilar``), or None."""
         if not rewrite:
             return "empty"
+        if is_refusal(rewrite):
+            return "refused"
         if len(rewrite.split()) > self.max_words:
             return "too long"
         return "dissimilar" if similarity < self.min_similarity else None
@@ -105,12 +76,13 @@ class Rewrite:
     """The outcome for one prompt.
 
     Attributes:
-        text: C^r: the accepted rewrite, or the prompt itself where every attempt was rejected.
+        text: C^r: the accepted rewrite, or the prompt itself where there is none.
         accepted: whether the text is the model's.
-        attempts: how many replies were asked for.
-        similarity: of the last reply to the prompt.
-        reason: why the last reply was rejected; None when accepted.
+        attempts: how many replies came.
+        similarity: of the last reply to the prompt; 0 where it holds no sentence.
+        reason: why the last reply was rejected, or why none came; None when accepted.
         seconds: the prompt's share of the time its rewriting took, once.
+        instruction_tokens, reply_tokens: what the model read and wrote in all attempts, in its tokens.
     """
 
     text: str
@@ -119,40 +91,54 @@ class Rewrite:
     similarity: float
     reason: str | None
     seconds: float = 0.0
+    instruction_tokens: int = 0
+    reply_tokens: int = 0
 
 
+@dataclass
 class Rewriter:
     """Rewrites prompts with a language model and references (Eq. 7), guarded and cached.
 
-    Args:
+    What a model answers is kept as it comes, so that a killed run asks nothing twice. A prompt that the model
+    never answered falls back to itself for this run; another run asks again.
+
+    Attributes:
         engine: the language model.
-        template: the instruction.
+        template: the instruction; None asks with the prompt itself and takes the reply as it is (a table).
         guard: when a rewrite is refused.
         cache: root folder of the cache; rewrites go to ``rewrites.jsonl`` there.
-        k: how many references the caller should retrieve for a prompt (Eq. 6; the paper's is 5).
+        references: k, how many references the caller should retrieve for a prompt (Eq. 6; the paper's is 5).
         seed: of the sampling in the engine.
 
     Raises:
-        PosError: k below 1.
+        PosError: references below 0, or 0 with a template that needs them.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        template: InstructionTemplate,
-        guard: Guard,
-        cache: Path | str,
-        k: int = 5,
-        seed: int = 0,
-    ) -> None:
-        if k < 1:
-            raise PosError(f"k is {k}: a rewrite needs at least 1 reference.")
-        self.engine = engine
-        self.template = template
-        self.guard = guard
-        self.k = k
-        self.seed = seed
-        self._cache = RecordCache(cache, "rewrites")
+    engine: Engine
+    template: InstructionTemplate | None
+    guard: Guard
+    cache: Path | str
+    references: int = 5
+    seed: int = 0
+    _records: RecordCache = field(init=False, repr=False)
+    _unheard: dict[str, Rewrite] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.references < 0:
+            raise PosError(f"references is {self.references}: a rewrite takes 0 or more of them.")
+        if self.template is not None:
+            self.template.body(self.references)
+        self._records = RecordCache(self.cache, "rewrites")
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides a rewrite but the prompt, its references and the guard's encoder."""
+        text = None if self.template is None else self.template.body(self.references)
+        return content_hash(text, asdict(self.guard), self.engine.fingerprint, self.references, self.seed)
+
+    def referring(self, references: int) -> Rewriter:
+        """The same rewriter, and the same model, with another number of references (Table 4c)."""
+        return replace(self, references=references)
 
     def rewrite(
         self, prompts: Sequence[str], references: Sequence[Sequence[str]], encoder: Similarity
@@ -165,111 +151,97 @@ class Rewriter:
             encoder: the sentence encoder that the guard asks.
 
         Raises:
-            PosError: another number of references than of prompts.
+            PosError: another number of references than of prompts; whatever the engine raises.
         """
         if len(prompts) != len(references):
             raise PosError(f"{len(references)} lists of references were given for {len(prompts)} prompts.")
-        keys = [
-            self._key(prompt, examples, encoder) for prompt, examples in zip(prompts, references, strict=True)
-        ]
-        pending = {
-            key: (prompt, examples)
-            for key, prompt, examples in zip(keys, prompts, references, strict=True)
-            if self._cache.get(key) is None
-        }
-        self._fill_cache(pending, encoder)
-        return [Rewrite(**self._cache.get(key)) for key in keys]
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of all that decides a rewrite but the prompt, its references and the guard's encoder."""
-        return content_hash(
-            self.template.text, asdict(self.guard), self.engine.fingerprint, self.k, self.seed
-        )
-
-    def _key(self, prompt: str, examples: Sequence[str], encoder: Similarity) -> str:
-        return content_hash(prompt, list(examples), self.fingerprint, encoder.fingerprint)
-
-    def _fill_cache(self, pending: dict[str, tuple[str, Sequence[str]]], encoder: Similarity) -> None:
-        """Rewrite batch by batch, each stored before the next begins, so that a killed run resumes."""
-        keys = list(pending)
-        with tqdm(total=len(keys), desc="Rewriting prompts", unit="prompt", disable=not keys) as progress:
-            for start in range(0, len(keys), self.engine.batch_size):
-                batch = keys[start : start + self.engine.batch_size]
-                began = time.perf_counter()
-                rewrites = self._rewrite_batch([pending[key] for key in batch], encoder)
-                seconds = (time.perf_counter() - began) / len(batch)
-                for key, rewrite in zip(batch, rewrites, strict=True):
-                    self._cache.put(key, asdict(replace(rewrite, seconds=seconds)))
-                progress.update(len(batch))
-
-    def _rewrite_batch(
-        self, pairs: Sequence[tuple[str, Sequence[str]]], encoder: Similarity
-    ) -> list[Rewrite]:
-        rewrites: dict[int, Rewrite] = {}
-        waiting = list(range(len(pairs)))
+        common = self.fingerprint, encoder.fingerprint
+        keys = [content_hash(*pair, *common) for pair in zip(prompts, map(list, references), strict=True)]
+        asked = dict(zip(keys, zip(prompts, references, strict=True), strict=True))
+        news = False
         for attempt in range(self.guard.retries + 1):
-            batch = [pairs[row] for row in waiting]
-            rewrites |= zip(waiting, self._attempt(batch, attempt, encoder), strict=True)
-            waiting = [row for row in waiting if not rewrites[row].accepted]
-            if not waiting:
-                break
-        return [rewrites[row] for row in range(len(pairs))]
-
-    def _attempt(
-        self, pairs: Sequence[tuple[str, Sequence[str]]], attempt: int, encoder: Similarity
-    ) -> list[Rewrite]:
-        prompts = [prompt for prompt, _ in pairs]
-        limit = self.guard.max_words
-        instructions = [self.template.render(examples, prompt, limit) for prompt, examples in pairs]
-        replies = self.engine.complete(instructions, attempt=attempt, seed=self.seed)
-        texts = [clean_reply(reply) for reply in replies]
-        rewrites = []
-        for prompt, text, cosine in zip(prompts, texts, encoder.similarity(prompts, texts), strict=True):
-            reason = self.guard.objection(text, float(cosine))
-            rewrites.append(
-                Rewrite(prompt if reason else text, reason is None, attempt + 1, float(cosine), reason)
-            )
+            due = {key: pair for key, pair in asked.items() if self._is_due(key, attempt)}
+            if due:
+                self._ask(due, attempt, encoder)
+                news = True
+        rewrites = [self._known(key) for key in keys]
+        if news:
+            log.info("%s", told(summarize(list(dict(zip(keys, rewrites, strict=True)).values()))))
         return rewrites
 
+    def _known(self, key: str) -> Rewrite | None:
+        record = self._records.get(key)
+        return self._unheard.get(key) or (Rewrite(**record) if record else None)
 
-def summarize(rewrites: Sequence[Rewrite]) -> dict[str, int | dict[str, int]]:
-    """Counts for the report: prompts, accepted, of those after a retry, and fallbacks by reason."""
+    def _is_due(self, key: str, attempt: int) -> bool:
+        """Whether this attempt is the next one for a prompt."""
+        known = self._known(key)
+        if known is None:
+            return attempt == 0
+        return key not in self._unheard and not known.accepted and known.attempts == attempt
+
+    def _ask(self, due: dict[str, tuple[str, Sequence[str]]], attempt: int, encoder: Similarity) -> None:
+        keys = list(due)
+        instructions = [self._instruction(*pair) for pair in due.values()]
+        label = "Rewriting prompts" if attempt == 0 else f"Rewriting again ({attempt})"
+        with tqdm(total=len(keys), desc=label, unit="prompt") as progress:
+            for replies in self.engine.complete(instructions, attempt=attempt, seed=self.seed):
+                heard = {keys[row]: reply for row, reply in replies.items()}
+                self._keep(heard, {key: due[key][0] for key in heard}, attempt, encoder)
+                progress.update(len(replies))
+
+    def _instruction(self, prompt: str, examples: Sequence[str]) -> str:
+        if self.template is None:
+            return prompt
+        return self.template.render(examples, prompt, self.guard.max_words)
+
+    def _keep(
+        self, replies: dict[str, Reply], prompts: dict[str, str], attempt: int, encoder: Similarity
+    ) -> None:
+        """Let the guard judge replies, and store the outcome at once."""
+        clean = one_line if self.template is None else clean_reply
+        said = {key: text for key, reply in replies.items() if (text := clean(reply.text))}
+        cosines = encoder.similarity([prompts[key] for key in said], list(said.values()))
+        similarity = dict(zip(said, map(float, cosines), strict=True))
+        for key, reply in replies.items():
+            text, cosine = said.get(key, ""), similarity.get(key, 0.0)
+            reason = reply.problem or self.guard.objection(text, cosine)
+            before = self._known(key) or Rewrite("", False, 0, 0.0, None)
+            rewrite = replace(
+                before,
+                text=prompts[key] if reason else text,
+                accepted=reason is None,
+                attempts=attempt + reply.heard,
+                similarity=cosine,
+                reason=reason,
+                seconds=before.seconds + reply.seconds,
+                instruction_tokens=before.instruction_tokens + reply.instruction_tokens,
+                reply_tokens=before.reply_tokens + reply.reply_tokens,
+            )
+            if reply.heard:
+                self._records.put(key, asdict(rewrite))
+            else:
+                self._unheard[key] = rewrite
+
+
+def summarize(rewrites: Sequence[Rewrite]) -> dict[str, Any]:
+    """Counts for the report: prompts, accepted, of those after a retry, fallbacks by reason, and tokens."""
     return {
         "prompts": len(rewrites),
         "accepted": sum(rewrite.accepted for rewrite in rewrites),
         "retried": sum(rewrite.accepted and rewrite.attempts > 1 for rewrite in rewrites),
         "fallbacks": dict(Counter(rewrite.reason for rewrite in rewrites if rewrite.reason is not None)),
+        "instruction_tokens": sum(rewrite.instruction_tokens for rewrite in rewrites),
+        "reply_tokens": sum(rewrite.reply_tokens for rewrite in rewrites),
     }
 
 
-_TALK = re.compile(r"^(?:sure|certainly|absolutely|of course|okay|ok)[,!.:]\s*", re.IGNORECASE)
-_REPLY = r"(?:rewritten|revised|rewrite|sentence|version|answer|output|prompt|caption|paraphrase|result)"
-_LABEL = re.compile(
-    rf"^(?:here(?:.s| is| are)\b[^:]*\b{_REPLY}\b[^:]*|(?:(?:the|my|rewritten|revised|new)\s+)*{_REPLY}):\s*",
-    re.IGNORECASE,
-)
-_MARKER = re.compile(r"^(?:[-*•]\s+|\(?\d{1,2}[.)]\s+)")
-_QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
-
-
-def clean_reply(reply: str) -> str:
-    """The first line of a reply that says something, without small talk, label, list marker and quotes."""
-    for line in reply.splitlines():
-        text = _strip(line)
-        if text:
-            return text
-    return ""
-
-
-def _strip(line: str) -> str:
-    text = _one_line(line).replace("**", "")
-    text = _LABEL.sub("", _TALK.sub("", text))
-    text = _MARKER.sub("", text).strip()
-    while len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
-        text = text[1:-1].strip()
-    return "" if text in _QUOTES else text
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def told(summary: dict[str, Any]) -> str:
+    """A summary in one sentence."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in summary["fallbacks"].items())
+    return (
+        f"{summary['accepted']} of {summary['prompts']} rewrites accepted "
+        f"({summary['retried']} after a retry), {sum(summary['fallbacks'].values())} fell back to the prompt"
+        f"{f' ({reasons})' if reasons else ''}; {summary['instruction_tokens']} tokens read, "
+        f"{summary['reply_tokens']} written."
+    )

@@ -26,8 +26,9 @@ from pos.data.shapes.splits import validation_prompts
 from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
 from pos.networks.tokenizer import load_tokenizer
-from pos.spr.engines import HuggingFaceEngine, load_model
-from pos.spr.rewriting import InstructionTemplate, clean_reply
+from pos.spr.cleaning import clean_reply
+from pos.spr.instruction import InstructionTemplate
+from pos.spr.local import HuggingFaceEngine, load_model
 from pos.storage import asset, write_atomic
 from pos.training.task import Optimization, Task
 
@@ -87,11 +88,9 @@ class RewriterTask(Task):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:  # noqa: ARG002
         with tempfile.TemporaryDirectory() as folder:
             export_language_model(self.network, Path(folder))
-            engine = HuggingFaceEngine(
-                folder, temperatures=[0.0], batch_size=len(batch["prompts"]), device=str(self.device)
-            )
-            replies = engine.complete(batch["instructions"], attempt=0, seed=0)
-        rewrites = [clean_reply(reply) for reply in replies]
+            engine = HuggingFaceEngine(folder, temperatures=[0.0], device=str(self.device))
+            replies = engine.reply(batch["instructions"], attempt=0, seed=0)
+        rewrites = [clean_reply(reply.text) for reply in replies]
         if batch["world"] == "shapes":
             rates = judge_rewrites(batch["prompts"], rewrites, self.max_words)
         else:

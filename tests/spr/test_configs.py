@@ -18,10 +18,13 @@ def configure(*overrides: str):
 
 def test_the_shapes_rewriter_is_built_from_its_configuration(tmp_path):
     export_language_model(language_model(width=32, layers=1, heads=2, feed_forward=32), tmp_path / "model")
-    config = configure(f"cache={tmp_path}", f"rewriter.engine.model={tmp_path / 'model'}", "rewriter.k=3")
+    config = configure(
+        f"cache={tmp_path}", f"rewriter.engine.model={tmp_path / 'model'}", "rewriter.references=3"
+    )
     rewriter = instantiate(config.rewriter)
     assert isinstance(rewriter, Rewriter)
-    assert (rewriter.k, rewriter.guard.max_words, rewriter.engine.temperatures) == (3, 20, (0.0, 0.7))
+    assert (rewriter.references, rewriter.guard.max_words) == (3, 20)
+    assert rewriter.engine.temperatures == (0.0, 0.7)
     instruction = rewriter.template.render(["a blue disc", "a star"], "a red ring", 20)
     for part in ("- a blue disc\n- a star\n", "Sentence: a red ring\n", "at most 20 words"):
         assert part in instruction

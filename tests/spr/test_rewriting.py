@@ -1,21 +1,25 @@
+from dataclasses import asdict
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pos.errors import PosError
-from pos.spr.rewriting import Guard, InstructionTemplate, Rewriter, clean_reply, summarize
+from pos.spr.cleaning import clean_reply
+from pos.spr.engines import Reply
+from pos.spr.instruction import InstructionTemplate
+from pos.spr.rewriting import Guard, Rewriter, summarize, told
+from pos.storage import content_hash
 
 TEMPLATE = InstructionTemplate("Examples:\n{examples}\nAt most {max_words} words: {prompt}\nAnswer:")
 REFERENCES = ["a calm blue ring turning slowly", "video of a disc"]
 
 
 class ScriptedEngine:
-    """Replies from a table (prompt -> reply of each attempt) and remembers what it was asked."""
+    """Replies from a table (prompt -> reply of each attempt), two at a time; remembers what it was asked."""
 
-    def __init__(
-        self, replies: dict[str, list[str]], fingerprint: str = "scripted", batch_size: int = 2
-    ) -> None:
-        self.replies, self.fingerprint, self.batch_size = replies, fingerprint, batch_size
+    def __init__(self, replies: dict[str, list[str | Reply]], fingerprint: str = "scripted") -> None:
+        self.replies, self.fingerprint = replies, fingerprint
         self.calls: list[tuple[int, list[str]]] = []
         self.seeds: set[int] = set()
 
@@ -23,7 +27,12 @@ class ScriptedEngine:
         prompts = [text.splitlines()[-2].partition(": ")[2] for text in instructions]
         self.calls.append((attempt, prompts))
         self.seeds.add(seed)
-        return [self.replies[prompt][attempt] for prompt in prompts]
+        for start in range(0, len(prompts), 2):
+            replies = [self.replies[prompt][attempt] for prompt in prompts[start : start + 2]]
+            yield dict(enumerate((self.reply(said) for said in replies), start))
+
+    def reply(self, said: str | Reply) -> Reply:
+        return said if isinstance(said, Reply) else Reply(said, None, True, 10, len(said.split()), 0.5)
 
 
 class WordOverlap:
@@ -67,6 +76,19 @@ def test_a_template_with_wrong_placeholders_is_refused(text, message):
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{max_words}", r"without examples lacks \{prompt\}"),
+        ("{prompt}", r"without examples lacks \{max_words\}"),
+        ("{examples} {prompt} {max_words}", r"without examples has an unknown placeholder \{examples\}"),
+    ],
+)
+def test_a_template_without_examples_is_checked_too(text, message):
+    with pytest.raises(PosError, match=message):
+        InstructionTemplate(TEMPLATE.text, text)
+
+
+@pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"max_words": 0}, "max_words is 0"),
@@ -95,19 +117,16 @@ def test_accepted_retried_and_refused_rewrites(tmp_path):
     assert [rewrite.attempts for rewrite in rewrites] == [1, 2, 2, 2]
     assert [rewrite.reason for rewrite in rewrites] == [None, None, "too long", "dissimilar"]
     assert rewrites[0].similarity == pytest.approx(2 / 3)
-    assert rewrites[0].seconds == rewrites[1].seconds > 0
+    assert [rewrite.seconds for rewrite in rewrites] == [0.5, 1.0, 1.0, 1.0]
     assert summarize(rewrites) == {
         "prompts": 4,
         "accepted": 2,
         "retried": 1,
         "fallbacks": {"too long": 1, "dissimilar": 1},
+        "instruction_tokens": 70,
+        "reply_tokens": 3 + 3 + 2 * 8 + 2 * 2,
     }
-    assert engine.calls == [
-        (0, ["red ring", "blue disc"]),
-        (1, ["blue disc"]),
-        (0, prompts[2:]),
-        (1, prompts[2:]),
-    ]
+    assert engine.calls == [(0, prompts), (1, prompts[1:])]
 
 
 def test_a_rewrite_of_exactly_the_limits_is_accepted():
@@ -127,7 +146,7 @@ def test_what_was_rewritten_is_not_asked_again(tmp_path):
     assert silent.calls == []
 
 
-@pytest.mark.parametrize("change", ["references", "engine", "guard", "template", "k", "seed", "encoder"])
+@pytest.mark.parametrize("change", ["references", "engine", "guard", "template", "number", "seed", "encoder"])
 def test_whatever_changes_a_rewrite_asks_again(tmp_path, change):
     rewriter(tmp_path, ScriptedEngine({"red ring": ["a red ring"]})).rewrite(
         ["red ring"], [REFERENCES], WordOverlap()
@@ -139,8 +158,8 @@ def test_whatever_changes_a_rewrite_asks_again(tmp_path, change):
     encoder = WordOverlap()
     if change == "template":
         other.template = InstructionTemplate("{examples}\nIn {max_words} words: {prompt}\nAnswer:")
-    if change == "k":
-        other.k = 3
+    if change == "number":
+        other.references = 3
     if change == "seed":
         other.seed = 1
     if change == "encoder":
@@ -161,6 +180,60 @@ def test_a_killed_run_keeps_the_batches_it_finished(tmp_path):
     assert engine.calls == [(0, ["old tree"])]
 
 
+def test_a_run_killed_between_attempts_asks_only_for_what_is_missing(tmp_path):
+    prompts = ["red ring", "old tree"]
+    first = ScriptedEngine({"red ring": ["young sea"], "old tree": ["young sea"]})  # no second attempt
+    with pytest.raises(IndexError):
+        rewriter(tmp_path, first).rewrite(prompts, [REFERENCES] * 2, WordOverlap())
+    engine = ScriptedEngine({"red ring": ["", "a red ring"], "old tree": ["", "sea"]})
+    rewrites = rewriter(tmp_path, engine).rewrite(prompts, [REFERENCES] * 2, WordOverlap())
+    assert engine.calls == [(1, prompts)]
+    assert [rewrite.text for rewrite in rewrites] == ["a red ring", "old tree"]
+    assert [rewrite.attempts for rewrite in rewrites] == [2, 2]
+    assert rewrites[0].instruction_tokens == 20
+
+
+def test_a_prompt_that_was_never_answered_falls_back_for_this_run_alone(tmp_path):
+    silence = Reply(problem="no answer", heard=False)
+    engine = ScriptedEngine({"red ring": [silence], "blue disc": ["young sea", silence]})
+    first, prompts = rewriter(tmp_path, engine), ["red ring", "blue disc"]
+    for _ in range(2):
+        rewrites = first.rewrite(prompts, [REFERENCES] * 2, WordOverlap())
+        assert [rewrite.text for rewrite in rewrites] == prompts
+        assert [rewrite.reason for rewrite in rewrites] == ["no answer", "no answer"]
+        assert [rewrite.attempts for rewrite in rewrites] == [0, 1]
+    assert engine.calls == [(0, prompts), (1, ["blue disc"])]
+    engine = ScriptedEngine({"red ring": ["a red ring"], "blue disc": ["", "a blue disc"]})
+    rewrites = rewriter(tmp_path, engine).rewrite(prompts, [REFERENCES] * 2, WordOverlap())
+    assert [rewrite.text for rewrite in rewrites] == ["a red ring", "a blue disc"]
+    assert engine.calls == [(0, ["red ring"]), (1, ["blue disc"])]
+
+
+def test_without_a_template_the_reply_is_taken_as_it_is(tmp_path):
+    class Table:
+        fingerprint = "table"
+
+        def complete(self, instructions, *, attempt, seed):  # noqa: ARG002
+            yield {row: Reply(f'"{text}" is written. On a cake') for row, text in enumerate(instructions)}
+
+    guard = Guard(min_similarity=-1)
+    (rewrite,) = Rewriter(Table(), None, guard, tmp_path, 0).rewrite(["red ring"], [[]], WordOverlap())
+    assert rewrite.text == '"red ring" is written. On a cake'
+
+
+def test_what_became_of_the_prompts_is_told_once(tmp_path, caplog):
+    caplog.set_level("INFO")
+    engine = ScriptedEngine({"red ring": ["a red ring"], "old tree": ["sea", "sea"]})
+    for _ in range(2):
+        prompts = ["red ring", "old tree", "red ring"]
+        rewriter(tmp_path, engine).rewrite(prompts, [REFERENCES] * 3, WordOverlap())
+    assert caplog.messages == [
+        "1 of 2 rewrites accepted (0 after a retry), 1 fell back to the prompt (1 dissimilar); "
+        "30 tokens read, 5 written."
+    ]
+    assert told(summarize([])).startswith("0 of 0 rewrites accepted (0 after a retry), 0 fell back to the")
+
+
 def test_equal_prompts_are_rewritten_once(tmp_path):
     engine = ScriptedEngine({"red ring": ["a red ring"]})
     rewrites = rewriter(tmp_path, engine).rewrite(["red ring"] * 3, [REFERENCES] * 3, WordOverlap())
@@ -173,9 +246,35 @@ def test_prompts_and_references_must_match(tmp_path):
         rewriter(tmp_path, ScriptedEngine({})).rewrite(["a", "b"], [REFERENCES], WordOverlap())
 
 
-def test_no_reference_is_refused(tmp_path):
-    with pytest.raises(PosError, match="k is 0"):
-        Rewriter(ScriptedEngine({}), TEMPLATE, Guard(), tmp_path, k=0)
+def test_a_negative_number_of_references_is_refused(tmp_path):
+    with pytest.raises(PosError, match="references is -1"):
+        Rewriter(ScriptedEngine({}), TEMPLATE, Guard(), tmp_path, references=-1)
+
+
+def test_without_references_the_instruction_has_no_examples(tmp_path):
+    alone = "At most {max_words} words, alone: {prompt}\nAnswer:"
+    with pytest.raises(PosError, match="references is 0, but the instruction template has no text"):
+        Rewriter(ScriptedEngine({}), TEMPLATE, Guard(), tmp_path, references=0)
+    template = InstructionTemplate(TEMPLATE.text, alone)
+    assert template.render([], "a red ring", 7) == "At most 7 words, alone: a red ring\nAnswer:"
+    engine = ScriptedEngine({"red ring": ["a red ring"]})
+    rewriter = Rewriter(engine, template, Guard(), tmp_path, references=0)
+    (rewrite,) = rewriter.rewrite(["red ring"], [[]], WordOverlap())
+    assert rewrite.text == "a red ring"
+
+
+def test_a_rewriter_with_other_references_is_the_same_but_for_them(tmp_path):
+    five = Rewriter(ScriptedEngine({}), TEMPLATE, Guard(), tmp_path, references=5, seed=3)
+    two = five.referring(2)
+    assert (five.references, two.references, two.seed, two.engine) == (5, 2, 3, five.engine)
+    other = Rewriter(five.engine, TEMPLATE, Guard(), tmp_path, references=2, seed=3)
+    assert two.fingerprint == other.fingerprint != five.fingerprint == two.referring(5).fingerprint
+
+
+def test_the_fingerprint_is_that_of_older_caches(tmp_path):
+    template = InstructionTemplate(TEMPLATE.text, "{prompt} {max_words}")
+    rewriter = Rewriter(ScriptedEngine({}), template, Guard(), tmp_path)
+    assert rewriter.fingerprint == content_hash(TEMPLATE.text, asdict(Guard()), "scripted", 5, 0)
 
 
 SENTENCE = "A small red ring moves left, slowly."

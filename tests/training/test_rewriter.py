@@ -7,8 +7,8 @@ import torch
 
 from pos.data.shapes.rewrites import rewrite_example
 from pos.errors import PosError
-from pos.spr.engines import HuggingFaceEngine
-from pos.spr.rewriting import InstructionTemplate
+from pos.spr.instruction import InstructionTemplate
+from pos.spr.local import HuggingFaceEngine
 from pos.training.rewriter import (
     RewriterData,
     RewriterTask,
@@ -78,14 +78,14 @@ def test_an_exported_model_answers_through_the_engine(network, tmp_path):
     export_language_model(network, tmp_path)
     assert (tmp_path / "model.safetensors").stat().st_size < 2 * network.num_parameters() + 10_000
     question = TEMPLATE.render(["a red ring"], "a star", 20)
-    reply = HuggingFaceEngine(str(tmp_path), max_new_tokens=6).complete([question], attempt=0, seed=0)[0]
+    (reply,) = HuggingFaceEngine(str(tmp_path), max_new_tokens=6).reply([question], attempt=0, seed=0)
     tokenizer = causal_tokenizer()
     ids = tokenizer(question, return_tensors="pt")["input_ids"]
     network = network.float()
     with torch.no_grad():
         for _ in range(6):
             ids = torch.cat([ids, network(ids).logits[:, -1].argmax(dim=1, keepdim=True)], dim=1)
-    assert reply == tokenizer.decode(ids[0, -6:], skip_special_tokens=True)
+    assert reply.text == tokenizer.decode(ids[0, -6:], skip_special_tokens=True)
 
 
 def test_weights_beyond_half_precision_are_not_exported(network, tmp_path):

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pos.errors import PosError
-from pos.spr.engines import GumbelSampling, HuggingFaceEngine, fingerprint_folder
+from pos.spr.engines import Reply
+from pos.spr.local import GumbelSampling, HuggingFaceEngine, fingerprint_folder
 
 INSTRUCTIONS = ["a red ring", "rewrite: a small blue square moving left on a plain background", "x"]
 
@@ -50,6 +52,14 @@ def folder(tmp_path_factory) -> Path:
     return save_model(tmp_path_factory.mktemp("model"), pad_token="<pad>")
 
 
+def ask(engine: HuggingFaceEngine, texts: Sequence[str] = INSTRUCTIONS, *, attempt: int = 0, seed: int = 0):
+    """What the engine says to each text, in their order."""
+    found: dict[int, Reply] = {}
+    for replies in engine.complete(texts, attempt=attempt, seed=seed):
+        found |= replies
+    return [found[row].text for row in range(len(texts))]
+
+
 def greedy_by_hand(folder: Path, text: str, tokens: int) -> str:
     model, tokenizer = LlamaForCausalLM.from_pretrained(folder).eval(), byte_tokenizer()
     ids = tokenizer(text, return_tensors="pt")["input_ids"]
@@ -66,27 +76,25 @@ def greedy_by_hand(folder: Path, text: str, tokens: int) -> str:
 def test_greedy_replies_of_a_padded_batch_equal_a_loop_without_padding_and_cache(folder):
     engine = HuggingFaceEngine(str(folder), temperatures=[0.0], max_new_tokens=8, batch_size=3)
     expected = [greedy_by_hand(folder, text, 8) for text in INSTRUCTIONS]
-    assert engine.complete(INSTRUCTIONS, attempt=0, seed=0) == expected
+    assert ask(engine) == expected
 
 
 def test_sampled_replies_do_not_depend_on_batch_order_or_the_global_generator(folder):
     engine = HuggingFaceEngine(str(folder), temperatures=[0.0, 1.0], max_new_tokens=8, batch_size=3)
-    replies = engine.complete(INSTRUCTIONS, attempt=1, seed=0)
+    replies = ask(engine, attempt=1)
     torch.manual_seed(123)
     before = torch.get_rng_state()
     single = HuggingFaceEngine(str(folder), temperatures=[0.0, 1.0], max_new_tokens=8, batch_size=1)
-    assert single.complete(INSTRUCTIONS[::-1], attempt=1, seed=0) == replies[::-1]
+    assert ask(single, INSTRUCTIONS[::-1], attempt=1) == replies[::-1]
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_attempt_and_seed_change_a_sampled_reply_and_only_a_sampled_one(folder):
     engine = HuggingFaceEngine(str(folder), temperatures=[0.0, 1.0], max_new_tokens=8)
-    first = engine.complete(INSTRUCTIONS, attempt=1, seed=0)
-    assert engine.complete(INSTRUCTIONS, attempt=2, seed=0) != first
-    assert engine.complete(INSTRUCTIONS, attempt=1, seed=1) != first
-    assert engine.complete(INSTRUCTIONS, attempt=0, seed=1) == engine.complete(
-        INSTRUCTIONS, attempt=0, seed=0
-    )
+    first = ask(engine, attempt=1)
+    assert ask(engine, attempt=2) != first
+    assert ask(engine, attempt=1, seed=1) != first
+    assert ask(engine, seed=1) == ask(engine)
 
 
 def test_gumbel_sampling_draws_from_the_softmax_at_its_temperature():
@@ -103,15 +111,15 @@ def test_gumbel_sampling_draws_from_the_softmax_at_its_temperature():
 def test_a_chat_template_is_used_when_the_tokenizer_has_one(folder, tmp_path):
     chat = save_model(tmp_path / "chat", pad_token="<pad>")
     (chat / "chat_template.jinja").write_text("<s>[INST] {{ messages[0]['content'] }} [/INST]")
-    replies = HuggingFaceEngine(str(chat), max_new_tokens=6).complete(INSTRUCTIONS, attempt=0, seed=0)
+    replies = ask(HuggingFaceEngine(str(chat), max_new_tokens=6))
     wrapped = [f"[INST] {text} [/INST]" for text in INSTRUCTIONS]
-    assert replies == HuggingFaceEngine(str(folder), max_new_tokens=6).complete(wrapped, attempt=0, seed=0)
+    assert replies == ask(HuggingFaceEngine(str(folder), max_new_tokens=6), wrapped)
 
 
 def test_a_tokenizer_without_pad_token_pads_with_its_end_token(folder, tmp_path):
     engine = HuggingFaceEngine(str(save_model(tmp_path / "llama")), max_new_tokens=6)
-    expected = HuggingFaceEngine(str(folder), max_new_tokens=6).complete(INSTRUCTIONS, attempt=0, seed=0)
-    assert engine.complete(INSTRUCTIONS, attempt=0, seed=0) == expected
+    expected = ask(HuggingFaceEngine(str(folder), max_new_tokens=6))
+    assert ask(engine) == expected
 
 
 def test_fingerprint_follows_weights_and_decoding_but_not_batch_size(folder, tmp_path):
@@ -139,7 +147,7 @@ def test_weights_that_are_not_safetensors_are_refused(tmp_path):
     torch.save({}, pickled / "pytorch_model.bin")
     (pickled / "model.safetensors").unlink()
     with pytest.raises(PosError, match=r"no \.safetensors weights: convert them first"):
-        HuggingFaceEngine(str(pickled)).complete(["x"], attempt=0, seed=0)
+        ask(HuggingFaceEngine(str(pickled)), ["x"])
 
 
 @pytest.mark.parametrize("change", [{"num_hidden_layers": 3}, {"hidden_size": 64}, {"intermediate_size": 64}])
@@ -148,7 +156,7 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(tmp_path, change)
     config = json.loads((broken / "config.json").read_text())
     (broken / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(PosError, match=str(broken)):
-        HuggingFaceEngine(str(broken)).complete(["x"], attempt=0, seed=0)
+        ask(HuggingFaceEngine(str(broken)), ["x"])
 
 
 @pytest.mark.parametrize(
