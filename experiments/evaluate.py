@@ -1,17 +1,23 @@
 """Videos to metrics: see --help."""
 
+from typing import Any
+
 from omegaconf import DictConfig
 
 from pos.cli import command
 
 
 @command("evaluate")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> dict[str, Any]:
     from hydra.utils import instantiate
 
     from pos.data.manifest import Manifest
     from pos.metrics.run import evaluate
     from pos.reporting.tables import scores_markdown
+    from pos.tracking.loggers import build_logger
+    from pos.tracking.records import log_evaluation
+
+    logger = build_logger(cfg)  # what it lacks is said before the work
 
     benchmark = instantiate(cfg.benchmark) if cfg.manifest is None else Manifest.load(cfg.manifest)
     results = evaluate(
@@ -25,12 +31,14 @@ def main(cfg: DictConfig) -> None:
         splits=cfg.splits,
         unreadable=cfg.unreadable,
         resamples=cfg.resamples,
+        extrapolate=cfg.extrapolate,
         seed=cfg.seed,
         device=cfg.device,
         batch_size=cfg.batch_size,
         cache=cfg.cache,
     )
     print(scores_markdown(results))
+    return log_evaluation(logger, cfg, results)
 
 
 if __name__ == "__main__":

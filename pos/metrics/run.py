@@ -23,6 +23,7 @@ from pos.metrics.folder import Entry, match_prompts, read_videos
 from pos.metrics.frames import GENERATED, Frames
 from pos.metrics.real import RealStatistics
 from pos.metrics.reference import Reference
+from pos.metrics.sizes import distances_by_size
 from pos.networks.placement import resolve_device
 from pos.storage import TensorCache, asset, lock_folder, write_atomic
 
@@ -41,6 +42,7 @@ def evaluate(
     splits: int | None = None,
     unreadable: Literal["error", "skip"] = "error",
     resamples: int = 500,
+    extrapolate: bool = False,
     seed: int = 0,
     device: str = "auto",
     batch_size: int = 64,
@@ -59,14 +61,17 @@ def evaluate(
         frames: which frames are scored.
         splits: of the inception score; None takes the manifest's, else 1.
         unreadable: ``error`` or ``skip`` (``folder.read_videos``).
-        resamples, seed: of the bootstrap.
+        resamples: of the bootstrap.
+        extrapolate: whether the distances' limits at infinitely many videos are told too.
+        seed: of the bootstrap and of the smaller sets.
         device: auto, cpu, cuda, ...
         batch_size: videos a batch.
         cache: folder of features by content; a killed run resumes from it.
 
     Returns:
-        What is written to ``results.json``: ``metrics`` with value, low and high, ``absent`` (why a metric is
-        not there, by name), ``manifest`` (the hash of the benchmark's), ``coverage``, ``notes``.
+        What is written to ``results.json``: ``metrics`` with value, low and high, ``sizes`` (the distances of
+        fewer videos, by name), ``absent`` (why a metric is not there, by name), ``manifest`` (the hash of the
+        benchmark's), ``coverage``, ``notes``.
 
     Raises:
         PosError: videos or prompts are missing, do not match or cannot be read, there are fewer than two, or
@@ -99,6 +104,7 @@ def evaluate(
         )
         computed = [name for name in METRICS if name not in absent]
         scored = score(features, real, metrics=computed, splits=splits, resamples=resamples, seed=seed)
+        by_size = distances_by_size(features, real, computed, seed=seed)
         coverage = _coverage(entries, kept, benchmark)
         results = {
             "videos": str(videos),
@@ -113,6 +119,7 @@ def evaluate(
             "resamples": resamples,
             "seed": seed,
             "metrics": record(scored.estimates),
+            "sizes": {name: sizes.record(extrapolate) for name, sizes in by_size.items()},
             "absent": absent,
             "notes": _told(coverage, benchmark)
             + real.notes

@@ -157,7 +157,7 @@ def scores_markdown(results: dict[str, Any]) -> str:
     """The metrics of one folder of videos with their intervals, and what to know about them.
 
     Args:
-        results: ``results.json`` of an evaluation, with ``metrics``, ``absent`` and ``notes``.
+        results: ``results.json`` of an evaluation, with ``metrics``, ``sizes``, ``absent`` and ``notes``.
     """
     lines = {}
     for column in METRICS + ATTRIBUTES:
@@ -169,7 +169,24 @@ def scores_markdown(results: dict[str, Any]) -> str:
     labels = {column.key: column.label for column in METRICS}
     absent = [f"{labels[name]}: {sentence}" for name, sentence in results["absent"].items()]
     scores = grid("", ["value", "from", "to (95%)"], lines)
-    return "\n".join([scores, "", *absent, *results["notes"]]) + "\n"
+    return "\n".join([scores, "", *_sizes(results["sizes"]), *absent, *results["notes"]]) + "\n"
+
+
+def _sizes(sizes: dict[str, dict[str, Any]]) -> list[str]:
+    """The distances by the number of videos, which inflates them; the last column is their limit."""
+    lines, videos = {}, []
+    for column in METRICS:
+        if column.key in sizes:
+            found = sizes[column.key]
+            videos = found["videos"]
+            numbers = [*found["values"], *([found["limit"]] if "limit" in found else [])]
+            lines[column.heading] = [value(Cell(number), column) for number in numbers]
+    if not lines:
+        return []
+    headings = [f"{count:,}" for count in videos]
+    headings += ["∞"] * (len(next(iter(lines.values()))) - len(videos))
+    told = "By the number of videos, in the mean over random subsets:"
+    return [told, "", grid("", headings, lines), ""]
 
 
 def _cell(key: str, row: dict[str, Any], column: Column, paper: Published | None) -> Cell:

@@ -77,9 +77,13 @@ def test_a_misspelt_column_is_not_passed_over(results):
 def test_scores_of_a_folder():
     metrics = {c.key: {"value": 1.5, "low": 1.0, "high": 2.0} for c in METRICS + ATTRIBUTES}
     metrics["accuracy_texture"] = {"value": None, "low": None, "high": None}
-    text = scores_markdown({"metrics": metrics, "absent": {}, "notes": ["Few."]})
+    sizes = {"fvd": {"videos": [8, 1024], "values": [9.0, 1.5], "limit": None}}
+    text = scores_markdown({"metrics": metrics, "sizes": sizes, "absent": {}, "notes": ["Few."]})
+    scores, by_size = text.split("By the number of videos")
+    assert lines_of(by_size)[""] == ["8", "1,024", "∞"]
+    assert lines_of(by_size)["FVD ↓"] == ["9.00", "1.50", ABSENT]
     assert text.endswith("\n\nFew.\n")
-    found = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if "|" in line}
+    found = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in scores.splitlines() if "|" in line}
     assert [cell.strip() for cell in found["FVD ↓"]] == ["1.50", "1.00", "2.00"]
     assert [cell.strip() for cell in found["Texture ↑"]] == ["\N{EN DASH}"] * 3
 
