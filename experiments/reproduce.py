@@ -1,17 +1,25 @@
 """A table of the paper on a benchmark: see --help."""
 
+from typing import Any
+
 from omegaconf import DictConfig
 
 from pos.cli import command
 
 
 @command("reproduce")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> dict[str, Any]:
     from pos.reproduction import reproduce
+    from pos.tracking.loggers import build_logger
+    from pos.tracking.study import log_study
+
+    logger = build_logger(cfg)  # what it lacks is said before the work
 
     table = reproduce(cfg)
-    if table is not None:
-        print(table.to_markdown())
+    if table is None:
+        return {}
+    print(table.to_markdown())
+    return log_study(logger, cfg)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from pos.cli import command
 
 
 @command("train")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> dict[str, float]:
     from pos.training.runner import refresh, train
 
-    (refresh if cfg.refresh else train)(cfg)
+    return (refresh if cfg.refresh else train)(cfg)
 
 
 if __name__ == "__main__":

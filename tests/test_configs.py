@@ -39,7 +39,12 @@ CASES = [
     *(("make_manifest", choice) for choice in options("benchmark")),
     *(("convert", choice) for choice in options("kind")),
     *(("bench_generate", choice) for choice in options("subject")),
-    *(("train", choice) for group in ("trainer", "logger") for choice in options(group)),
+    *(("train", choice) for choice in options("trainer")),
+    *(
+        (command, choice)
+        for command in ("generate", "evaluate", "reproduce", "train")
+        for choice in options("logger")
+    ),
     *(("train", f"+experiment={name}") for name in EXPERIMENTS),
 ]
 
@@ -89,7 +94,7 @@ def test_every_command_has_its_script(command: str):
 
 def test_every_folder_of_choices_is_tested():
     tested = {choice.lstrip("+").split("=")[0] for _, choice in CASES if choice}
-    part_of_others = {"instruction", "network", "protocol"}
+    part_of_others = {"instruction", "network", "protocol", "hydra"}
     assert {path.name for path in CONF.iterdir() if path.is_dir()} == tested | part_of_others
 
 

@@ -24,12 +24,12 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, Timer
-from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from pos.errors import PosError, require
+from pos.errors import PosError
 from pos.storage import asset, content_hash, lock_folder
+from pos.tracking.loggers import Identity, build_logger, resolved
 from pos.training import export
 from pos.training.callbacks import MovingAverage, Pace
 from pos.training.task import Task
@@ -52,7 +52,11 @@ def train(config: DictConfig) -> dict[str, float]:
     weights = Path(config.export or asset(f"shapes/{config.name}.safetensors"))
     folder = Path(config.out) / f"{config.name}-{run_key(config)}"
     with lock_folder(folder) if rank_zero_only.rank == 0 else contextlib.nullcontext():
-        return _fit(config, task, data, folder, weights)
+        try:
+            return _fit(config, task, data, folder, weights)
+        finally:  # the next training of this process has other processes beside it
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
 
 
 def refresh(config: DictConfig) -> dict[str, float]:
@@ -75,12 +79,6 @@ def run_key(config: DictConfig) -> str:
     return content_hash(resolved["task"], data, resolved["seed"])
 
 
-def wandb_logger(save_dir: Path, project: str, offline: bool) -> WandbLogger:
-    """Weights & Biases; offline runs are uploaded later with ``wandb sync``."""
-    require("wandb", extra="logging")
-    return WandbLogger(name=save_dir.name, save_dir=save_dir, project=project, offline=offline)
-
-
 def _fit(
     config: DictConfig, task: Task, data: pl.LightningDataModule, folder: Path, weights: Path
 ) -> dict[str, float]:
@@ -92,7 +90,9 @@ def _fit(
         train_time_interval=timedelta(minutes=config.checkpoint_minutes),
         enable_version_counter=False,
     )
-    logger = instantiate(config.logger, save_dir=folder)
+    tracker = build_logger(config)
+    identity = Identity(folder.name, "train", folder, resolved(config), group=config.name)
+    logger = tracker.lightning(identity) if tracker else False
     trainer = _trainer(config, logger=logger, callbacks=[average, timer, keep, Pace(config.progress_seconds)])
     last = folder / "last.ckpt"
     if last.is_file():
@@ -115,6 +115,8 @@ def _fit(
             data=data.description,
         )
         export.write_card(weights.with_suffix(".md"), record, metrics, weights)
+        if tracker:
+            tracker.finish(logger, [weights.with_suffix(".md")])
         log.info("%s: %s", weights, ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     return metrics
 
