@@ -46,7 +46,8 @@ _REFUSAL = re.compile(
 
 def clean_reply(reply: str) -> str:
     """The first sentence of a reply that says something, without all that stands around it; one line."""
-    text = "".join(c if c.isprintable() or c.isspace() else " " for c in reply[:LONGEST])
+    said = reply.rpartition("</think>")[2]  # what a reasoning model thought before it
+    text = "".join(c if c.isprintable() or c.isspace() else " " for c in said[:LONGEST])
     answer = _ANSWER.search(text)  # what stands before it repeats the question
     for line in text[answer.end() if answer else 0 :].splitlines():
         sentence = _sentence(one_line(line))

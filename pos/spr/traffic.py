@@ -1,0 +1,100 @@
+"""What the requests of a run share: its budget, the pauses their server asks for, and whether to go on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from pos.errors import PosError
+from pos.spr.engines import Reply
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 16
+"""Prompts in a row without an answer, after which a run may ask for no more."""
+
+LONGEST_SILENCE = 300.0  # seconds without an answer that it takes too, unless the server rejects them all
+
+
+class Traffic:
+    """Safe to use from many threads.
+
+    Args:
+        budget: tokens that may be used; None is no limit.
+        server: its name, for what is said.
+    """
+
+    def __init__(self, budget: int | None, server: str) -> None:
+        self.budget, self.server = budget, server
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._failure: PosError | None = None
+        self._closed: str | None = None
+        self._spent = self._unanswered = 0
+        self._heard = time.monotonic()
+        self._resume = 0.0
+
+    def open(self) -> None:
+        """Requests begin, again."""
+        self._stopped.clear()
+        self._heard = time.monotonic()
+
+    def stop(self) -> None:
+        """Nobody waits for requests any more."""
+        self._stopped.set()
+
+    def fail(self, failure: PosError) -> PosError:
+        """What would fail for every prompt stops the run: whoever asks next gets it too."""
+        self._failure = failure
+        return failure
+
+    def problem(self) -> str | None:
+        """Why no more is asked, once the pause that the server asked for is over; None: ask.
+
+        Raises:
+            PosError: what stopped the run.
+        """
+        while (wait := self._resume - time.monotonic()) > 0 and not self._stopped.wait(wait):
+            pass
+        if self._failure is not None:
+            raise self._failure
+        if self._stopped.is_set():
+            return "interrupted"
+        with self._lock:
+            if self._closed is None and self.budget is not None and self._spent >= self.budget:
+                self._close(
+                    "out of budget",
+                    f"The budget of {self.budget} tokens is spent ({self._spent}): the prompts that are left "
+                    "stay as they are; raise rewriter.engine.budget and run again.",
+                )
+            return self._closed
+
+    def rest(self, asked: float | None, otherwise: float) -> None:
+        """Wait before a request is repeated: all requests as long as the server asked, or this one."""
+        if asked is None:
+            self._stopped.wait(otherwise)
+        else:
+            self._resume = max(self._resume, time.monotonic() + asked)
+
+    def answered(self, reply: Reply) -> None:
+        """An answer came: count its tokens."""
+        with self._lock:
+            self._spent += reply.instruction_tokens + reply.reply_tokens
+            self._unanswered, self._heard = 0, time.monotonic()
+
+    def unanswered(self, problem: str, detail: str) -> None:
+        """A prompt was given up."""
+        with self._lock:
+            self._unanswered += 1
+            silent = time.monotonic() - self._heard > LONGEST_SILENCE or problem == "rejected"
+            if self._closed is None and self._unanswered >= PATIENCE and silent:
+                self._close(
+                    problem,
+                    f"{self.server} answered none of {self._unanswered} prompts in a row ({detail}): those "
+                    "that are left stay as they are; run again when it answers.",
+                )
+
+    def _close(self, problem: str, sentence: str) -> None:
+        self._closed = problem
+        log.warning("%s", sentence)
