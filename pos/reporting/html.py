@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,10 @@ from pos.errors import PosError
 from pos.reporting.page import environment
 from pos.reporting.tables import Table
 from pos.storage import write_atomic
+
+EXACT = 128
+LARGEST = 256
+_WEBP_WIDTH = 16383
 
 Video = Any
 """uint8 (f, 3, h, w), RGB: a tensor or an array."""
@@ -84,6 +88,7 @@ def write_report(
     summary: str,
     tables: Sequence[Table],
     curves: Sequence[Curve] = (),
+    pictures: Mapping[str, bytes] | None = None,
     panels: Sequence[Panel] = (),
     notes: Sequence[str] = (),
     setting: dict[str, Any] | None = None,
@@ -97,6 +102,7 @@ def write_report(
         summary: what this is, one paragraph.
         tables: the first is the main one.
         curves: figures below the tables.
+        pictures: PNG files below them, by what they show.
         panels: prompts with their videos.
         notes: what a reader must know to trust the numbers, a sentence each.
         setting: name to value of everything that was held fixed.
@@ -114,7 +120,9 @@ def write_report(
             summary=summary,
             tables=tables,
             strip=film_strip,
+            embed=_png,
             curves=curves,
+            pictures=pictures or {},
             panels=panels,
             notes=notes,
             setting=setting or {},
@@ -129,12 +137,32 @@ def write_report(
 
 
 def film_strip(video: Video) -> str:
-    """The frames side by side as a lossless WebP in a data URL; a style sheet shows one frame at a time."""
-    frames = np.asarray(video)
-    strip = frames.transpose(2, 0, 3, 1).reshape(frames.shape[2], -1, 3)
+    """The frames side by side as a WebP in a data URL; a style sheet shows one frame at a time.
+
+    Without loss up to ``EXACT`` pixels a side. Larger ones would make a page of hundreds of megabytes and are
+    shrunk to ``LARGEST`` pixels, or fewer where the strip would be wider than a WebP can be.
+    """
+    frames = np.asarray(video).transpose(0, 2, 3, 1)
+    fitting = _WEBP_WIDTH // len(frames)
+    exact = max(frames.shape[1:3]) <= min(EXACT, fitting)
+    if not exact:
+        frames = _shrunk(frames, min(LARGEST, fitting))
+    strip = frames.transpose(1, 0, 2, 3).reshape(frames.shape[1], -1, 3)
     stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(strip)).save(stream, "WEBP", lossless=True, method=4)
+    Image.fromarray(np.ascontiguousarray(strip)).save(stream, "WEBP", lossless=exact, quality=85, method=4)
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _shrunk(frames: np.ndarray, largest: int) -> np.ndarray:
+    """Frames (f, h, w, 3) with no side above ``largest``."""
+    height, width = frames.shape[1:3]
+    scale = min(1, largest / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.LANCZOS)) for frame in frames])
+
+
+def _png(picture: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
 def _frames(panels: Sequence[Panel]) -> int:

@@ -40,6 +40,24 @@ def test_a_strip_holds_the_frames_exactly():
         assert (strip[:, index * 8 : (index + 1) * 8] == frame.transpose(1, 2, 0)).all()
 
 
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "shown"),
+    [
+        (4, 300, 600, (128, 256)),
+        (16, 576, 1024, (144, 256)),
+        (200, 60, 100, (49, 81)),
+        (1, 512, 512, (256, 256)),
+    ],
+)
+def test_large_and_long_videos_are_shrunk(frames, height, width, shown):
+    film = torch.zeros(frames, 3, height, width, dtype=torch.uint8)
+    film[:, 0] = 200
+    data = film_strip(film).removeprefix("data:image/webp;base64,")
+    strip = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+    assert strip.size == (frames * shown[1], shown[0])
+    assert np.asarray(strip).reshape(-1, 3).mean(0) == pytest.approx([200, 0, 0], abs=4)
+
+
 @pytest.fixture
 def page(tmp_path):
     better = {"fvd": {"value": -2.0, "low": -3.0, "high": -1.0, "verdict": "better"}}
@@ -59,6 +77,7 @@ def page(tmp_path):
         summary="What this is.",
         tables=[Table.of("Table 1", results, (FVD,))],
         curves=[Curve(curve([Point("0", 0, 1.0), Point("1", 1, 2.0)], FVD, "eta"), "A curve.")],
+        pictures={"figure 5": b"PNG"},
         panels=[Panel.of(provenance, {"a": video(1), "b": video(2)}, labels, video(3))],
         notes=["Few prompts."],
         setting={"steps": 10},
@@ -82,11 +101,22 @@ def test_the_page_tells_everything(page):
     assert "<svg" in page
 
 
-def test_the_page_loads_nothing_and_runs_nothing(page):
-    urls = re.findall(r"(?:src|href)=|url\((.{20})", page)
+def test_the_page_loads_nothing(page):
+    urls = re.findall(r"url\((.{20})", page)
     assert len(urls) == 3  # two rows and the retrieved clip
     assert all(url.startswith("data:image/webp") for url in urls)
-    assert "<script" not in page
+    assert re.findall(r"(?:src|href)=\"(.{21})", page) == ["data:image/png;base64"]
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|fetch\(|import ", page)
+    assert page.count("<script>") == page.count("<script") == 1
+
+
+def test_what_is_sorted_and_searched_is_marked(page):
+    """What ``report.js`` looks for; without it the page shows everything and no search box."""
+    assert '<table class="results">' in page
+    assert '<th scope="col" data-key="fvd" data-better="lower">FVD ↓</th>' in page
+    assert '<td data-value="3.0">' in page
+    assert '<label id="search" hidden>' in page
+    assert page.count('<svg class="bar"') == 1
 
 
 def test_text_is_escaped(page):
