@@ -35,7 +35,7 @@ def beside(paper: Published, results: dict[str, Any], rows: dict[str, dict[str, 
     told = []
     if any(cell.published is not None for cell in cells):
         told.append(f"Lines called paper: as published in {PAPER}, without intervals.")
-    if any(cell.untranscribed for cell in cells):
+    if not paper.rows or any(cell.untranscribed for cell in cells):
         told.append(
             f"Published values not transcribed: fill in the column value of {paper.path.name} from {PAPER} "
             "(published=FOLDER takes your copy)."

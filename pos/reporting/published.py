@@ -43,7 +43,7 @@ class Published:
 
     Attributes:
         path: the file they stand in.
-        rows: by key of the study's rows; the first is the baseline.
+        rows: by key of the study's rows, the baseline first; empty where nothing of the table is transcribed.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class Published:
 
     def delta(self, row: str, metric: str) -> float | None:
         """The paper's difference from its first row; None for that row and where a number is absent."""
-        first = next(iter(self.rows))
+        first = next(iter(self.rows), row)
         value, base = self.value(row, metric), self.value(first, metric)
         return None if row == first or value is None or base is None else value - base
 
@@ -73,26 +73,33 @@ class Published:
 def find_published(study: str, backbone: str, benchmark: str, folder: Path | None = None) -> Published | None:
     """The paper's numbers for a study, or None where it has none for this backbone and benchmark.
 
+    A file without a single line stands for a table of which nothing is transcribed, whatever the setting.
+
     Args:
         study: its name; ``NAME.csv`` is looked for.
         backbone, benchmark: their names in our configurations.
         folder: of the files; None takes the shipped ones.
 
     Raises:
-        PosError: the file lacks a column, holds a number that is none, gives one twice, or names Shapes.
+        PosError: the folder is absent, or the file lacks a column, holds a number that is none, gives one twice, or names Shapes.
     """
+    if folder is not None and not Path(folder).is_dir():
+        raise PosError(
+            f"published={folder} is no folder: it holds table1.csv and so on, as pos/assets/paper does."
+        )
     path = (asset(FOLDER) if folder is None else Path(folder)) / f"{study}.csv"
-    if not path.is_file():
+    if not path.is_file() or _OURS in f"{backbone} {benchmark}":
         return None
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             lines = csv.DictReader(line for line in stream if not line.startswith("#"))
             if tuple(lines.fieldnames or ()) != _COLUMNS:
                 raise PosError(f"{path} must have the columns {', '.join(_COLUMNS)}.")
-            rows = _rows(path, lines, backbone, benchmark)
+            found = list(lines)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PosError(f"{path} cannot be read: {error}.") from error
-    return Published(path, rows) if rows else None
+    rows = _rows(path, found, backbone, benchmark)
+    return Published(path, rows) if rows or not found else None
 
 
 def _rows(

@@ -128,6 +128,13 @@ def test_markdown_sets_the_paper_below_each_row(beside):
     assert "baseline was run" not in text
 
 
+def test_a_table_of_which_nothing_is_transcribed_says_so(results, tmp_path):
+    table = Table.of("T", results, (FVD,), find_published("table4a", "modelscope", "ucf101"))
+    assert [note.split(":")[0] for note in table.notes] == ["Published values not transcribed"]
+    assert "paper" not in lines_of(table.to_markdown())
+    assert find_published("table4a", "shapes", "shapes-test") is None
+
+
 def test_csv_holds_the_published_numbers(beside):
     rows = {(row["row"], row["metric"]): row for row in csv.DictReader(io.StringIO(beside.to_csv()))}
     fvd = rows["+ONA", "fvd"]
