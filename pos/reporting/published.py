@@ -81,12 +81,11 @@ def find_published(study: str, backbone: str, benchmark: str, folder: Path | Non
         folder: of the files; None takes the shipped ones.
 
     Raises:
-        PosError: the folder is absent, or the file lacks a column, holds a number that is none, gives one twice, or names Shapes.
+        PosError: the folder is absent, or the file lacks a column, holds a number that is none, gives one
+            twice, or names Shapes.
     """
     if folder is not None and not Path(folder).is_dir():
-        raise PosError(
-            f"published={folder} is no folder: it holds table1.csv and so on, as pos/assets/paper does."
-        )
+        raise PosError(f"published={folder} is no folder: give a copy of pos/assets/paper.")
     path = (asset(FOLDER) if folder is None else Path(folder)) / f"{study}.csv"
     if not path.is_file() or _OURS in f"{backbone} {benchmark}":
         return None

@@ -93,7 +93,7 @@ def test_the_shipped_files_can_be_read(name):
 
 
 def test_an_absent_folder_is_named(tmp_path):
-    with pytest.raises(PosError, match="published=.*absent is no folder"):
+    with pytest.raises(PosError, match=r"published=.*absent is no folder"):
         find_published("table1", "modelscope", "msrvtt", tmp_path / "absent")
     assert find_published("eta_star", "modelscope", "msrvtt", tmp_path) is None  # the paper has no such table
 

@@ -128,7 +128,7 @@ def test_markdown_sets_the_paper_below_each_row(beside):
     assert "baseline was run" not in text
 
 
-def test_a_table_of_which_nothing_is_transcribed_says_so(results, tmp_path):
+def test_a_table_of_which_nothing_is_transcribed_says_so(results):
     table = Table.of("T", results, (FVD,), find_published("table4a", "modelscope", "ucf101"))
     assert [note.split(":")[0] for note in table.notes] == ["Published values not transcribed"]
     assert "paper" not in lines_of(table.to_markdown())
