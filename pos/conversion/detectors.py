@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pos.conversion.reading import check_file, read_checkpoint
+from pos.conversion.reading import check_file, check_published, read_checkpoint
 from pos.conversion.writing import Part
 from pos.errors import PosError
 from pos.networks.c3d import C3D, FRAMES, MEAN_SIZE
@@ -18,7 +18,6 @@ from pos.networks.i3d import I3D
 from pos.networks.inception import FIDInception
 from pos.networks.openai_clip import build_clip
 from pos.networks.weights import misfit
-from pos.storage import file_digest
 
 _BLOCK_A = {
     "branch1x1": "conv", "branch5x5_1": "tower.conv", "branch5x5_2": "tower.conv_1",
@@ -80,7 +79,7 @@ def read_inception(source: Path, sha256: str | None = None) -> dict[str, Part]:
     Raises:
         PosError: another file, one that cannot be read, or weights of another network.
     """
-    theirs = _scripted(_published(source, sha256))
+    theirs = _scripted(check_published(source, sha256))
     names = {
         f"layers.{block}{unit and '.'}{unit}.{leaf}": f"{ours}{name and '.'}{name}.{place}"
         for ours, (block, units) in _INCEPTION.items()
@@ -105,7 +104,7 @@ def read_clip(source: Path, sha256: str | None = None) -> dict[str, Part]:
     Raises:
         PosError: as ``read_inception``, or open_clip is not installed.
     """
-    theirs = _scripted(_published(source, sha256))
+    theirs = _scripted(check_published(source, sha256))
     state = {name: tensor for name, tensor in theirs.items() if name not in _SIZES}
     return {"clip": _part(source, state, build_clip(), "CLIP ViT-B/32")}
 
@@ -119,7 +118,7 @@ def read_i3d(source: Path, sha256: str | None = None) -> dict[str, Part]:
     Raises:
         PosError: as ``read_inception``.
     """
-    state = read_checkpoint(_published(source, sha256))
+    state = read_checkpoint(check_published(source, sha256))
     return {"i3d": _part(source, state, I3D(), "I3D of VideoGPT (Kinetics-400)")}
 
 
@@ -135,7 +134,7 @@ def read_c3d(source: Path, mean: Path | str | None = None, sha256: str | None = 
     """
     leaves = {"W": "weight", "b": "bias"}
     state = {}
-    for name, array in _arrays(_published(source, sha256)).items():
+    for name, array in _arrays(check_published(source, sha256)).items():
         layer, _, leaf = name.rpartition("/")
         state[f"{layer}.{leaves.get(leaf, leaf)}"] = torch.from_numpy(array)
     path = source.parent / "mean2.npz" if mean is None else Path(mean)
@@ -145,16 +144,6 @@ def read_c3d(source: Path, mean: Path | str | None = None, sha256: str | None = 
         raise PosError(f"{path} holds no array 'mean' of the size {shape}, but {_shown(found)}.")
     state["mean"] = torch.from_numpy(found.reshape(shape)).float()
     return {"c3d": _part(source, state, C3D(), "C3D of TGANv2 (UCF101)")}
-
-
-def _published(source: Path, sha256: str | None) -> Path:
-    source = check_file(source)
-    if sha256 is not None and file_digest(source) != sha256:
-        raise PosError(
-            f"{source} is not the published file, whose sha256 is {sha256}: download it again, or take it "
-            "all the same with kind.sha256=null."
-        )
-    return source
 
 
 def _scripted(source: Path) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import pickle
 import re
 import struct
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from pos.errors import PosError
 from pos.networks.weights import first_names, read_tensors
+from pos.storage import file_digest
 
 # A damaged pickle asks the unpickler for anything, so anything of these comes out of torch.load.
 _DAMAGED = (
@@ -23,11 +25,14 @@ _DAMAGED = (
 _ZIP, _PICKLE, _POINTER = b"PK\x03\x04", b"\x80", b"version https://git-lfs"
 
 
-def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
+def read_checkpoint(path: Path | str, inside: Sequence[str] = ("state_dict",)) -> dict[str, Tensor]:
     """The tensors of a checkpoint, in the names and precisions that it has.
 
     A pickle is read with ``torch.load(weights_only=True)``, which runs nothing, a safetensors file as it is.
-    The tensors stand at the top or under ``state_dict`` (Lightning).
+
+    Args:
+        path: the file.
+        inside: the tensors stand at the top or under one of these; Lightning's is ``state_dict``.
 
     Raises:
         PosError: the file is absent, cut short, damaged, no checkpoint, or holds other things than tensors.
@@ -36,14 +41,14 @@ def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return read_tensors(path)
     content = _load(path)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    if isinstance(content, dict):
+        content = next((content[key] for key in inside if isinstance(content.get(key), dict)), content)
     if not isinstance(content, dict):
         raise PosError(f"{path} holds a {type(content).__name__}, and no tensors by name.")
     others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if others or not content:
         raise PosError(
-            f"{path} holds no tensors by name, at the top or under 'state_dict', "
+            f"{path} holds no tensors by name, at the top or under {' or '.join(map(repr, inside))}, "
             f"but {first_names(others) or 'nothing'}."
         )
     return dict(content)
@@ -64,6 +69,21 @@ def check_file(path: Path | str) -> Path:
     if start.startswith(_POINTER):
         raise PosError(f"{path} is git's pointer to a large file: fetch the file with 'git lfs pull'.")
     return path
+
+
+def check_published(source: Path | str, sha256: str | None) -> Path:
+    """The path of a file that is there and has this sha256; None takes any.
+
+    Raises:
+        PosError: as ``check_file``, or it is another file.
+    """
+    source = check_file(source)
+    if sha256 is not None and file_digest(source) != sha256:
+        raise PosError(
+            f"{source} is not the published file, whose sha256 is {sha256}: download it again, or take it "
+            "all the same with kind.sha256=null."
+        )
+    return source
 
 
 def _start(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pos.data.benchmarks import Benchmark
 from pos.errors import PosError
 from pos.metrics.attributes import UNNAMED
-from pos.metrics.evaluation import METRICS, Difference, compare, missing, score
+from pos.metrics.evaluation import ALL, EXTRAS, Difference, compare, missing, score, wanted
 from pos.metrics.features import FeatureSet
 from pos.metrics.reference import Reference
 from pos.metrics.statistics import permutation_p
@@ -31,7 +31,7 @@ def compare_folders(
     resamples: int = 500,
     seed: int = 0,
 ) -> list[str]:
-    """Whether ``b`` is better than ``a``, a sentence for each metric.
+    """Whether ``b`` is better than ``a``: what was compared, and a sentence for each metric.
 
     Args:
         a, b: folders that ``evaluate`` wrote to; videos are paired by the ids of their prompts.
@@ -40,7 +40,8 @@ def compare_folders(
         resamples, seed: of the bootstrap and of the permutations.
 
     Raises:
-        PosError: a folder was not evaluated, or the two differ in prompts, manifest, frames or splits.
+        PosError: a folder was not evaluated, the two differ in prompts, manifest, frames or splits, or they
+            were scored against other real videos than those of the reference.
     """
     first, second = _results(Path(a)), _results(Path(b))
     for name in _SAME:
@@ -49,15 +50,19 @@ def compare_folders(
     left, right = (FeatureSet.load(Path(folder) / "features.safetensors") for folder in (a, b))
     right = _aligned(right, left.ids, Path(a), Path(b))
     real = Reference.load(asset(benchmark.reference_asset) if reference is None else Path(reference))
-    absent = missing({**left.detectors, **right.detectors}, real, {})
-    metrics = [name for name in METRICS if name not in absent]
+    for folder, results in ((a, first), (b, second)):
+        _check_reference(folder, results, real)
+    asked = wanted([name for name in EXTRAS if name in first["metrics"] and name in second["metrics"]])
+    absent = missing({**left.detectors, **right.detectors}, real, {}, asked)
+    metrics = [name for name in asked if name not in absent]
     settings = {"metrics": metrics, "splits": first["splits"], "resamples": resamples, "seed": seed}
     baseline, row = score(left, real, **settings), score(right, real, **settings)
     chances = {
         name: permutation_p(found, left.ids, seed=seed) for name, found in _per_video(left, right).items()
     }
-    left_out = [f"{METRICS[name].label}: not compared. {why}" for name, why in absent.items()]
-    return left_out + [
+    left_out = [f"{ALL[name].label}: not compared. {why}" for name, why in absent.items()]
+    count = f"{len(left):,} videos of {len(set(left.ids)):,} different prompts"
+    return [f"Compared: {b} with {a}, {count} each.", *left_out] + [
         _sentence(name, difference, float(baseline.samples[name][0]), chances.get(name))
         for name, difference in compare(row, baseline).items()
     ]
@@ -73,6 +78,15 @@ def _results(folder: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise PosError(f"{path} is not JSON: {error}.") from error
+
+
+def _check_reference(folder: Path, results: dict[str, Any], reference: Reference) -> None:
+    against = results.get("reference")
+    if against != reference.source:
+        raise PosError(
+            f"{folder} was scored against {against}, and this reference is {reference.source}: give the one "
+            "that it was scored against as reference=FILE."
+        )
 
 
 def _aligned(features: FeatureSet, ids: list[str], a: Path, b: Path) -> FeatureSet:
@@ -96,6 +110,8 @@ def _per_video(a: FeatureSet, b: FeatureSet) -> dict[str, Tensor]:
     found = {}
     if "clipsim" in a.tensors and "clipsim" in b.tensors:
         found["clipsim"] = b.tensors["clipsim"].double() - a.tensors["clipsim"].double()
+    if "consistency" in a.tensors and "consistency" in b.tensors:
+        found["consistency"] = b.tensors["consistency"].double() - a.tensors["consistency"].double()
     if "judged" in a.tensors and "judged" in b.tensors:
         found["accuracy"] = _right(b) - _right(a)
     return found
@@ -107,7 +123,7 @@ def _right(features: FeatureSet) -> Tensor:
 
 
 def _sentence(name: str, difference: Difference, before: float, chance: float | None) -> str:
-    label = METRICS[name].label if name in METRICS else name.replace("_", " of ")
+    label = ALL[name].label if name in ALL else name.replace("_", " of ")
     if math.isnan(difference.value):
         return f"{label}: not defined, no prompt names it."
     said = (

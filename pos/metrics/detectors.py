@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from pos.errors import PosError
 from pos.metrics.attributes import named
 from pos.metrics.clipsim import clip_similarity
+from pos.metrics.consistency import frame_consistency
+from pos.metrics.diversity import video_embedding
 from pos.metrics.frames import GENERATED, Frames
 from pos.storage import content_hash
 
@@ -81,8 +83,10 @@ class Detectors(nn.Module):
         fvd: of clips; its features (b, d) are FVD's.
         inception: of clips, to class probabilities (b, classes) for the inception score.
         judge: of Shapes' attributes (``pos.metrics.shapes.Judge``).
+        videomae: of clips; its features (b, d) are those of another FVD.
         size: (height, width) of the only videos that are taken; None takes any.
         absent: why a detector is not there, one sentence, by its name.
+        extra: names in ``evaluation.EXTRAS``, the metrics beyond the paper's that are wanted.
 
     Attributes:
         fingerprints: hash of the weights by detector.
@@ -96,20 +100,24 @@ class Detectors(nn.Module):
         fvd: Detector | None = None,
         inception: Detector | None = None,
         judge: Detector | None = None,
+        videomae: Detector | None = None,
         size: tuple[int, int] | None = None,
         absent: Mapping[str, str] | None = None,
+        extra: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.fid, self.clip, self.fvd, self.inception, self.judge = fid, clip, fvd, inception, judge
-        self.size, self.absent = size, dict(absent or {})
+        self.videomae = videomae
+        self.size, self.absent, self.extra = size, dict(absent or {}), sorted(extra)
         self.fingerprints = {name: detector.fingerprint for name, detector in self.named_children()}
 
     def for_frames(self, frames: Frames) -> Detectors:
         """Those of images alone where a clip is one frame: an image benchmark has no motion to see."""
         if frames.clip > 1:
             return self
-        absent = {name: _STILL for name in ("fvd", "inception") if getattr(self, name) is not None}
-        return Detectors(fid=self.fid, clip=self.clip, size=self.size, absent={**self.absent, **absent})
+        moving = [name for name in ("fvd", "inception", "videomae") if getattr(self, name) is not None]
+        absent = {**self.absent, **dict.fromkeys([*moving, "consistency"], _STILL)}
+        return Detectors(fid=self.fid, clip=self.clip, size=self.size, absent=absent, extra=self.extra)
 
     @torch.inference_mode()
     def forward(
@@ -135,8 +143,8 @@ class Detectors(nn.Module):
 
     @torch.inference_mode()
     def compared(self, videos: Tensor | Sequence[Tensor], frames: Frames) -> dict[str, Tensor]:
-        """The features alone whose statistics are compared, ``fid``, ``clip`` and ``fvd``: all that real
-        videos are needed for.
+        """The features alone whose statistics are compared, ``fid``, ``clip``, ``fvd`` and ``videomae``: all
+        that real videos are needed for.
 
         Raises:
             PosError: as ``forward``.
@@ -144,7 +152,8 @@ class Detectors(nn.Module):
         self._check(videos, frames)
         chunk = self._chunk(len(videos))
         chunks = [videos[start : start + chunk] for start in range(0, len(videos), chunk)]
-        read = {"fid": frames.images, "clip": frames.images, "fvd": frames.clip_indices}
+        clip = frames.clip_indices
+        read = {"fid": frames.images, "clip": frames.images, "fvd": clip, "videomae": clip}
         return {
             name: torch.cat([detector.detect(_frames(part, read[name])) for part in chunks])
             for name, detector in self.named_children()
@@ -159,6 +168,7 @@ class Detectors(nn.Module):
             embeddings = self.clip.detect(videos)
             rows["clip"] = embeddings[:, list(frames.images)]
             rows["clipsim"] = clip_similarity(embeddings, self.clip.encode_text(prompts))
+            rows |= self._extra_rows(embeddings)
         clips = _frames(videos, frames.clip_indices)
         if self.fvd is not None:
             rows["fvd"] = self.fvd.detect(clips)
@@ -167,6 +177,16 @@ class Detectors(nn.Module):
         if self.judge is not None:
             rows["judged"] = self.judge.detect(clips)
             rows["named"] = named(prompts)
+        if self.videomae is not None:
+            rows["videomae"] = self.videomae.detect(clips)
+        return rows
+
+    def _extra_rows(self, embeddings: Tensor) -> dict[str, Tensor]:
+        rows = {}
+        if "consistency" in self.extra and "consistency" not in self.absent:
+            rows["consistency"] = frame_consistency(embeddings)
+        if "diversity" in self.extra:
+            rows["embedding"] = video_embedding(embeddings)
         return rows
 
     def _chunk(self, count: int) -> int:

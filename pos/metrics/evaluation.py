@@ -15,11 +15,14 @@ from pos.errors import PosError
 from pos.metrics.attributes import attribute_accuracy
 from pos.metrics.clip_fid import clip_fid
 from pos.metrics.clipsim import clipsim
+from pos.metrics.consistency import consistency
+from pos.metrics.diversity import diversity
 from pos.metrics.features import FeatureSet
 from pos.metrics.fid import fid
 from pos.metrics.fvd import fvd
 from pos.metrics.inception_score import inception_score
-from pos.metrics.reference import Reference
+from pos.metrics.kid import kid
+from pos.metrics.reference import KID_REMEDY, Reference
 from pos.metrics.statistics import Estimate, Resampling, interval
 
 
@@ -51,7 +54,21 @@ METRICS = {
     "fvd": Metric("FVD", "lower", True, "fvd", "fvd", True),
     "is": Metric("IS", "higher", True, "inception", "classes", False),
 }
-_DISTANCES: dict[str, Callable[..., Tensor]] = {"fid": fid, "clip_fid": clip_fid, "fvd": fvd}
+"""The paper's."""
+EXTRAS = {
+    "kid": Metric("KID", "lower", False, "fid", "fid", True),
+    "fvd_videomae": Metric("FVD (VideoMAE)", "lower", True, "videomae", "videomae", True),
+    "consistency": Metric("Frame consistency", "higher", False, "clip", "consistency", False),
+    "diversity": Metric("Diversity", "higher", False, "clip", "embedding", False),
+}
+"""Beyond the paper, where a set of detectors is asked for them."""
+ALL = METRICS | EXTRAS
+_DISTANCES: dict[str, Callable[..., Tensor]] = {
+    "fid": fid,
+    "clip_fid": clip_fid,
+    "fvd": fvd,
+    "fvd_videomae": fvd,
+}
 ACCURACY = ("accuracy", *(f"accuracy_{attribute}" for attribute in ATTRIBUTES))
 """Attribute accuracy over all named attributes, then of each; higher is better."""
 
@@ -99,7 +116,7 @@ def score(
     Args:
         features: of at least two videos; those of a judge give attribute accuracy too.
         reference: computed with the same weights.
-        metrics: names in ``METRICS``.
+        metrics: names in ``METRICS`` or ``EXTRAS``.
         splits: of the inception score.
         resamples: bootstrap resamples.
         seed: of the resamples; rows to be compared take the same.
@@ -109,35 +126,58 @@ def score(
     """
     if len(features) < 2:
         raise PosError(f"A score needs at least 2 videos, and there is {len(features)}.")
-    lacking = missing(features.detectors, reference, {})
+    lacking = missing(features.detectors, reference, {}, metrics)
     for name in metrics:
         if name in lacking:
             raise PosError(lacking[name])
     resampling = Resampling.of(features.ids, resamples, seed)
     rows, weights = features.tensors, resampling.weights
-    samples = {name: _samples(name, rows, reference, weights, splits) for name in metrics}
+    samples = {name: _samples(name, features, reference, weights, splits) for name in metrics}
     if "judged" in rows:
         accuracy = attribute_accuracy(rows["judged"], rows["named"], weights)
         samples |= dict(zip(ACCURACY, accuracy.T, strict=True))
     return Score(len(features), samples, resampling.key, features.detectors)
 
 
-def missing(detectors: Mapping[str, str], reference: Reference, absent: Mapping[str, str]) -> dict[str, str]:
+def missing(
+    detectors: Mapping[str, str],
+    reference: Reference,
+    absent: Mapping[str, str],
+    metrics: Collection[str] = tuple(METRICS),
+) -> dict[str, str]:
     """What keeps metrics from being computed: one sentence by metric, for those that cannot be.
 
     Args:
         detectors: fingerprints of those that are there.
         reference: statistics of real videos.
-        absent: why a detector is not there, by its name.
+        absent: why a detector or a metric is not there, by its name.
+        metrics: names in ``METRICS`` or ``EXTRAS``.
     """
     unfit = reference.unfit(detectors)
     told = {}
-    for name, metric in METRICS.items():
+    for name in metrics:
+        metric = ALL[name]
         if metric.detector not in detectors:
             told[name] = absent.get(metric.detector, f"{metric.label} has no detector.")
         elif metric.compared and metric.detector in unfit:
             told[name] = unfit[metric.detector]
+        elif name in absent:
+            told[name] = absent[name]
+        elif name == "kid" and reference.images is None:
+            told[name] = f"The reference ({reference.source}) holds no features for KID: {KID_REMEDY}"
     return told
+
+
+def wanted(extra: Collection[str]) -> list[str]:
+    """The paper's metrics and these of ``EXTRAS``.
+
+    Raises:
+        PosError: another name.
+    """
+    for name in extra:
+        if name not in EXTRAS:
+            raise PosError(f"extra={list(extra)}: there is no metric {name}, only {', '.join(EXTRAS)}.")
+    return [*METRICS, *(name for name in EXTRAS if name in extra)]
 
 
 def compare(row: Score, baseline: Score) -> dict[str, Difference]:
@@ -174,15 +214,17 @@ def caveats(features: FeatureSet, reference: Reference) -> list[str]:
             told.append(
                 f"{silent} of {len(features)} prompts name no attribute and do not count in accuracy."
             )
+    if "embedding" in features.tensors and len(set(features.ids)) == len(features):
+        told.append("No prompt has two videos: diversity is not defined.")
     return told
 
 
 def _inflated(features: FeatureSet, reference: Reference) -> dict[int, list[str]]:
     """Labels of the distances that the number of videos inflates, by how many features they compare."""
     found = defaultdict(list)
-    lacking = missing(features.detectors, reference, {})
+    lacking = missing(features.detectors, reference, {}, _DISTANCES)
     for name in _DISTANCES:
-        metric = METRICS[name]
+        metric = ALL[name]
         if name not in lacking:
             dims = features.tensors[metric.row].shape[-1]
             if len(features) < 10 * dims:
@@ -205,26 +247,29 @@ def _listed(labels: list[str]) -> str:
     return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
 
 
-def _samples(
-    name: str, rows: Mapping[str, Tensor], reference: Reference, weights: Tensor, splits: int
-) -> Tensor:
-    """Values (b,) of a metric from the rows of a set, for every resample."""
-    metric = METRICS[name]
+def _samples(name: str, features: FeatureSet, reference: Reference, weights: Tensor, splits: int) -> Tensor:
+    """Values (b,) of a metric of a set, for every resample."""
+    metric = ALL[name]
+    rows = features.tensors[metric.row]
     if name in _DISTANCES:
-        return _DISTANCES[name](rows[metric.row], reference.statistics[metric.detector], weights)
+        return _DISTANCES[name](rows, reference.statistics[metric.detector], weights)
+    if name == "kid":
+        return kid(rows, reference.images, weights)
+    if name == "diversity":
+        return diversity(rows, features.ids, weights)
     if name == "is":
-        return inception_score(rows[metric.row], weights, splits)
-    return clipsim(rows[metric.row], weights)
+        return inception_score(rows, weights, splits)
+    return (consistency if name == "consistency" else clipsim)(rows, weights)
 
 
 def _interval(name: str, samples: Tensor) -> Estimate:
-    return interval(samples, centred=name in METRICS and METRICS[name].centred)
+    return interval(samples, centred=name in ALL and ALL[name].centred)
 
 
 def _difference(name: str, samples: Tensor) -> Difference:
     estimate = _interval(name, samples)
     verdict = "undecided"
     if estimate.significant:
-        lower_is_better = name in METRICS and METRICS[name].better == "lower"
+        lower_is_better = name in ALL and ALL[name].better == "lower"
         verdict = "better" if (estimate.value < 0) == lower_is_better else "worse"
     return Difference(estimate.value, estimate.low, estimate.high, verdict)

@@ -1,4 +1,4 @@
-"""Videos to features, and real videos to statistics: one pass that holds one batch of videos at a time."""
+"""Videos to features, in one pass that holds one batch of videos at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pos.errors import PosError
 from pos.metrics.detectors import Detectors
 from pos.metrics.features import FeatureSet, TensorWriter
 from pos.metrics.frames import GENERATED, Frames
-from pos.metrics.frechet import FeatureStatistics
+from pos.metrics.reference import DETECTORS
 from pos.storage import TensorCache, content_hash
 
 
@@ -114,8 +114,8 @@ def gather(
     device: torch.device | str = "cpu",
     batch_size: int = 64,
     label: str = "Real videos",
-) -> Iterator[tuple[int, dict[str, FeatureStatistics]]]:
-    """Statistics of real videos by detector (``fid``, ``clip``, ``fvd``), batch by batch; no feature is kept.
+) -> Iterator[dict[str, Tensor]]:
+    """The features of real videos by detector (``Detectors.compared``), batch by batch.
 
     Args:
         videos: uint8 (f, 3, h, w) each.
@@ -123,22 +123,18 @@ def gather(
         detectors, frames, device, batch_size, label: as ``extract_to``.
 
     Yields:
-        How many videos a batch held, and its statistics: their sum is that of all (``merged``).
+        The rows of a batch.
 
     Raises:
-        PosError: as ``extract_to``.
+        PosError: as ``extract_to``, or there is no detector whose features are compared.
     """
+    if not detectors.fingerprints.keys() & set(DETECTORS):
+        raise PosError("There is no detector of FID, CLIP-FID or FVD: real videos give nothing to compare.")
     detectors = detectors.to(device)
     with tqdm(total=total, desc=label, unit="video") as progress:
         for batch in _split(videos, batch_size):
-            features = detectors.compared(batch, frames)
-            yield len(batch), {name: FeatureStatistics.of(rows) for name, rows in features.items()}
+            yield detectors.compared(batch, frames)
             progress.update(len(batch))
-
-
-def merged(a: dict[str, FeatureStatistics], b: dict[str, FeatureStatistics]) -> dict[str, FeatureStatistics]:
-    """The statistics of the union of two sets of videos."""
-    return {name: a[name] + statistics if name in a else statistics for name, statistics in b.items()}
 
 
 def _batches(
@@ -167,7 +163,8 @@ def _features(
     if cache is None:
         return detectors(videos, prompts, frames)
     choice = [frames.images, frames.clip, frames.step]
-    key = content_hash(*videos, prompts, choice, detectors.fingerprints)
+    wanted = [detectors.extra] if detectors.extra else []
+    key = content_hash(*videos, prompts, choice, detectors.fingerprints, *wanted)
     known = cache.get(key)
     if known is None:
         known = detectors(videos, prompts, frames)

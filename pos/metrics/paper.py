@@ -1,9 +1,13 @@
-"""The detectors of the paper's five metrics, in their published weights: Inception, CLIP, I3D, C3D."""
+"""The detectors of the paper's five metrics, in their published weights: Inception, CLIP, I3D, C3D.
+
+Beyond the paper, and only where it is asked for, VideoMAE.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,12 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from pos.metrics.detectors import Detector, Detectors, TextDetector
-from pos.metrics.preprocessing import c3d_input, clip_input, i3d_input, inception_input
+from pos.metrics.preprocessing import (
+    c3d_input,
+    clip_input,
+    i3d_input,
+    inception_input,
+    videomae_input,
+)
 from pos.networks.c3d import C3D
 from pos.networks.i3d import I3D
 from pos.networks.inception import FIDInception
 from pos.networks.openai_clip import build_clip, clip_tokenizer
-from pos.networks.weights import load_weights
+from pos.networks.videomae import VideoMAE
+from pos.networks.weights import load_weights, read_config
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +37,7 @@ _SOURCES = {
     "fid": ("FID-Inception", "inception", "inception-2015-12-05.pt of NVIDIA (stylegan2-ada-pytorch)"),
     "clip": ("CLIP ViT-B/32", "clip", "ViT-B-32.pt of OpenAI"),
     "fvd": ("I3D", "i3d", "i3d_pretrained_400.pt of VideoGPT"),
+    "videomae": ("VideoMAE v2", "videomae", "vit_g_hybrid_pt_1200e_ssv2_ft.pth of OpenGVLab"),
     "inception": ("C3D", "c3d", "conv3d_deepnetA_ucf.npz and mean2.npz of TGANv2"),
 }
 Network = TypeVar("Network", bound=nn.Module)
@@ -100,6 +112,18 @@ class C3DClasses(Detector):
         return self.network(inputs).softmax(-1)
 
 
+class VideoMAEFeatures(Detector):
+    """FVD as cd-fvd measures it: pooled features (b, 1408) of VideoMAE v2."""
+
+    network: VideoMAE
+
+    def prepare(self, frames: Tensor) -> Tensor:
+        return videomae_input(frames, self.network.side)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([self.network(video[None]) for video in inputs])
+
+
 def per_image(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """Images (b, k, ...) to features (b, k, d), a few at a time: more only wait for memory."""
     images = inputs.flatten(0, 1)
@@ -107,11 +131,14 @@ def per_image(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     return features.unflatten(0, inputs.shape[:2])
 
 
-def paper_detectors(fid: str, clip: str, fvd: str, inception: str) -> Detectors:
+def paper_detectors(
+    fid: str, clip: str, fvd: str, inception: str, videomae: str = "", extra: Collection[str] = ()
+) -> Detectors:
     """The detectors whose weights are there; of the others, what is missing and how to get it.
 
     Args:
-        fid, clip, fvd, inception: safetensors files written by ``experiments/convert.py``.
+        fid, clip, fvd, inception, videomae: safetensors files written by ``experiments/convert.py``.
+        extra: names in ``evaluation.EXTRAS``; VideoMAE is loaded for ``fvd_videomae`` alone.
 
     Raises:
         PosError: a file that is there does not hold its network's weights, or open_clip is not installed.
@@ -121,14 +148,17 @@ def paper_detectors(fid: str, clip: str, fvd: str, inception: str) -> Detectors:
         "clip": load_clip,
         "fvd": lambda path: I3DLogits(load_network(I3D, path)),
         "inception": lambda path: C3DClasses(load_network(C3D, path)),
+        "videomae": load_videomae,
     }
     paths = {"fid": Path(fid), "clip": Path(clip), "fvd": Path(fvd), "inception": Path(inception)}
+    if "fvd_videomae" in extra:
+        paths["videomae"] = Path(videomae)
     absent = {name: _missing(name, path) for name, path in paths.items() if not path.is_file()}
     found = {name: builders[name](path) for name, path in paths.items() if name not in absent}
-    return Detectors(**found, absent=absent)
+    return Detectors(**found, absent=absent, extra=extra)
 
 
-def load_network(kind: type[Network], path: Path) -> Network:
+def load_network(kind: Callable[[], Network], path: Path) -> Network:
     """A network with the weights of a file; nothing is initialised that the file does not replace.
 
     Raises:
@@ -150,6 +180,15 @@ def load_clip(path: Path) -> ClipFeatures:
     network = build_clip()
     load_weights(network, path)
     return ClipFeatures(network, clip_tokenizer())
+
+
+def load_videomae(path: Path) -> VideoMAEFeatures:
+    """VideoMAE v2 with the weights of a file, at the sizes that it says.
+
+    Raises:
+        PosError: the file does not hold these weights.
+    """
+    return VideoMAEFeatures(load_network(partial(VideoMAE, read_config(path) or None), path))
 
 
 def _missing(name: str, path: Path) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from pos.networks import c3d, i3d, inception
+from pos.networks import c3d, i3d, inception, videomae
 
 CLIP_SIDE = 224
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -91,4 +91,13 @@ def c3d_input(frames: Tensor, side: int = c3d.SIDE) -> Tensor:
     resized = functional.interpolate(
         frames.flip(1).float(), (side, side), mode="bilinear", align_corners=True
     )
+    return resized.transpose(0, 1)
+
+
+def videomae_input(frames: Tensor, side: int = videomae.SIDE) -> Tensor:
+    """Frames uint8 (f, 3, h, w) to VideoMAE's input (3, f, 224, 224) in [0, 1], as cd-fvd makes it.
+
+    Bilinear without antialiasing; the aspect is squashed, and no mean is taken off.
+    """
+    resized = functional.interpolate(frames.float() / 255, (side, side), mode="bilinear", align_corners=False)
     return resized.transpose(0, 1)

@@ -15,10 +15,10 @@ from torch import Tensor
 from pos.data.real import RealVideos
 from pos.errors import PosError
 from pos.metrics.detectors import Detectors
-from pos.metrics.extraction import gather, merged
+from pos.metrics.extraction import gather
 from pos.metrics.frames import REAL, Frames
-from pos.metrics.frechet import FeatureStatistics
-from pos.metrics.reference import DETECTORS, Reference, pack, unpack
+from pos.metrics.gathering import Gathered
+from pos.metrics.reference import DETECTORS, Reference
 from pos.storage import TensorCache, content_hash
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ class RealStatistics:
     def __init__(self, videos: RealVideos, detectors: Detectors, cache: Path, frames: Frames = REAL) -> None:
         self.videos, self.detectors, self.frames = videos, detectors, frames
         fingerprints = {name: detectors.fingerprints.get(name) for name in DETECTORS}
-        choice = [frames.images, frames.clip, frames.step, asdict(videos.faults)]
+        self.keep_images = "kid" in detectors.extra
+        choice = [frames.images, frames.clip, frames.step, asdict(videos.faults), self.keep_images]
         self.key = content_hash(videos.digests, choice, fingerprints)
         self.cache = TensorCache(cache, "reference")
 
@@ -54,8 +55,8 @@ class RealStatistics:
             PosError: a fault whose policy is ``error``, no video can be read, or the detectors do not take
                 one.
         """
-        known = self.cache.get(self.key) or {"progress": torch.zeros(2 + len(_FAULTS), dtype=torch.long)}
-        statistics, (done, read, *counts) = unpack(known), known["progress"].tolist()
+        known = self.cache.get(self.key) or {"progress": torch.zeros(1 + len(_FAULTS), dtype=torch.long)}
+        gathered, (done, *counts) = Gathered(known, self.keep_images), known["progress"].tolist()
         faults = Counter(dict(zip(_FAULTS, counts, strict=True)))
         reached = (done, faults.copy())
 
@@ -71,15 +72,13 @@ class RealStatistics:
             device=device,
             batch_size=batch_size,
         )
-        for count, batch in batches:
-            statistics, read = merged(statistics, batch), read + count
-            self._keep(statistics, reached[0], read, reached[1])
-        if not statistics:
-            raise PosError(
-                f"No video of {self.videos.source} was read, or there is no detector of FID, CLIP-FID or FVD."
-            )
-        self._keep(statistics, len(self.videos), read, faults)
-        return self._reference(statistics, read, faults)
+        for rows in batches:
+            gathered.add(rows)
+            self._keep(gathered, *reached)
+        if not gathered.statistics:
+            raise PosError(f"No video of {self.videos.source} was read.")
+        self._keep(gathered, len(self.videos), faults)
+        return self._reference(gathered, faults)
 
     def _readable(self, done: int, faults: Counter[str], note: Callable[[int], None]) -> Iterator[Tensor]:
         found = self.videos.read(self.frames.count, self.detectors.size, done)
@@ -89,16 +88,12 @@ class RealStatistics:
                 note(place)
                 yield video
 
-    def _keep(
-        self, statistics: dict[str, FeatureStatistics], done: int, read: int, faults: Counter[str]
-    ) -> None:
-        progress = torch.tensor([done, read, *(faults[name] for name in _FAULTS)])
-        self.cache.put(self.key, {**pack(statistics), "progress": progress})
+    def _keep(self, gathered: Gathered, done: int, faults: Counter[str]) -> None:
+        progress = torch.tensor([done, *(faults[name] for name in _FAULTS)])
+        self.cache.put(self.key, {**gathered.tensors, "progress": progress})
 
-    def _reference(
-        self, statistics: dict[str, FeatureStatistics], read: int, faults: Counter[str]
-    ) -> Reference:
-        coverage = f"{read:,} of {len(self.videos):,}"
+    def _reference(self, gathered: Gathered, faults: Counter[str]) -> Reference:
+        coverage = f"{gathered.read:,} of {len(self.videos):,}"
         record: dict[str, Any] = {
             "coverage": coverage,
             "faults": asdict(self.videos.faults),
@@ -108,4 +103,5 @@ class RealStatistics:
             **self.videos.record,
         }
         source = f"{coverage} videos of {self.videos.source}"
-        return Reference.gathered(statistics, self.detectors.fingerprints, source, record)
+        fingerprints = self.detectors.fingerprints
+        return Reference.gathered(gathered.statistics, fingerprints, source, record, gathered.images)

@@ -13,7 +13,8 @@ from torch import Tensor
 from pos.metrics.features import FeatureSet, load_tensors, save_tensors
 from pos.metrics.frechet import FeatureStatistics
 
-DETECTORS = ("fid", "clip", "fvd")
+DETECTORS = ("fid", "clip", "fvd", "videomae")
+KID_REMEDY = "run experiments/make_reference.py with detectors.extra=[kid]."
 _REMEDY = "run experiments/make_reference.py with the present weights."
 
 
@@ -22,18 +23,21 @@ class Reference:
     """Statistics of the real set under the detectors whose features are compared as Gaussians.
 
     Attributes:
-        statistics: by detector, all of ``fid``, ``clip`` and ``fvd`` or some.
+        statistics: by detector, all of ``fid``, ``clip``, ``fvd`` and ``videomae`` or some.
         detectors: fingerprints of the weights they were computed with.
         source: which videos, in words.
         record: of files, JSON-able: ``coverage``, how many were read of how many; ``found``, how many had
             which fault; ``faults``, the policy for those; ``images`` and ``clip``, the frames; and where a
             manifest names them ``benchmark`` and ``manifest``, its name and hash.
+        images: features (m, d) of ``fid`` of the frames of some videos, drawn, which KID needs; None where
+            they were not asked for.
     """
 
     statistics: dict[str, FeatureStatistics]
     detectors: dict[str, str]
     source: str
     record: dict[str, Any] = field(default_factory=dict)
+    images: Tensor | None = None
 
     @classmethod
     def of(cls, features: FeatureSet, source: str) -> Reference:
@@ -52,14 +56,17 @@ class Reference:
         detectors: Mapping[str, str],
         source: str,
         record: Mapping[str, Any] | None = None,
+        images: Tensor | None = None,
     ) -> Reference:
         """Statistics with the fingerprints of their detectors alone."""
-        return cls(statistics, {name: detectors[name] for name in statistics}, source, dict(record or {}))
+        fingerprints = {name: detectors[name] for name in statistics}
+        return cls(statistics, fingerprints, source, dict(record or {}), images)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file."""
         entries = {"detectors": self.detectors, "source": self.source, "record": self.record}
-        save_tensors(path, pack(self.statistics), entries)
+        images = {} if self.images is None else {"images": self.images}
+        save_tensors(path, pack(self.statistics) | images, entries)
 
     @classmethod
     def load(cls, path: Path) -> Reference:
@@ -68,7 +75,7 @@ class Reference:
             PosError: the file is absent, cut short or holds no reference statistics.
         """
         tensors, entries = load_tensors(path, ("detectors", "source"), {"record": {}})
-        return cls(unpack(tensors), **entries)
+        return cls(unpack(tensors), **entries, images=tensors.get("images"))
 
     @property
     def notes(self) -> list[str]:

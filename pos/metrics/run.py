@@ -17,10 +17,11 @@ from pos.data.manifest import Manifest
 from pos.data.real import RealVideos
 from pos.errors import PosError
 from pos.metrics.detectors import Detectors
-from pos.metrics.evaluation import METRICS, caveats, missing, record, score
-from pos.metrics.extraction import Sample, extract_to, gather, merged
+from pos.metrics.evaluation import caveats, missing, record, score, wanted
+from pos.metrics.extraction import Sample, extract_to, gather
 from pos.metrics.folder import Entry, match_prompts, read_videos
 from pos.metrics.frames import GENERATED, Frames
+from pos.metrics.gathering import Gathered
 from pos.metrics.real import RealStatistics
 from pos.metrics.reference import Reference
 from pos.metrics.sizes import distances_by_size
@@ -87,8 +88,9 @@ def evaluate(
             "this the manifest that they were made from?"
         )
     real = Reference.load(asset(benchmark.reference_asset) if reference is None else Path(reference))
-    absent = missing(detectors.fingerprints, real, detectors.absent)
-    if len(absent) == len(METRICS):
+    asked = wanted(detectors.extra)
+    absent = missing(detectors.fingerprints, real, detectors.absent, asked)
+    if len(absent) == len(asked):
         raise PosError(f"No metric can be computed. {' '.join(dict.fromkeys(absent.values()))}")
     kept: list[Entry] = []
     with lock_folder(out):
@@ -102,7 +104,7 @@ def evaluate(
             batch_size=batch_size,
             cache=TensorCache(cache, "features"),
         )
-        computed = [name for name in METRICS if name not in absent]
+        computed = [name for name in asked if name not in absent]
         scored = score(features, real, metrics=computed, splits=splits, resamples=resamples, seed=seed)
         by_size = distances_by_size(features, real, computed, seed=seed)
         coverage = _coverage(entries, kept, benchmark)
@@ -160,6 +162,7 @@ def make_reference(
             not of, or one and ``unreadable``.
     """
     place, detectors = resolve_device(device), detectors.for_frames(frames)
+    wanted(detectors.extra)
     if videos is None:
         reference = _benchmark_statistics(benchmark, detectors, frames, place, batch_size)
     elif out is None:
@@ -187,13 +190,14 @@ def _benchmark_statistics(
     benchmark: Benchmark, detectors: Detectors, frames: Frames, device: torch.device, batch_size: int
 ) -> Reference:
     clips = (clip for batch, _ in benchmark.references(batch_size) for clip in batch)
-    statistics, count = {}, 0
-    for read, batch in gather(
+    gathered = Gathered({}, "kid" in detectors.extra)
+    for rows in gather(
         clips, None, detectors, frames=frames, device=device, batch_size=batch_size, label="Reference clips"
     ):
-        statistics, count = merged(statistics, batch), count + read
-    source = f"{count} reference clips of {benchmark.name}"
-    return Reference.gathered(statistics, detectors.fingerprints, source)
+        gathered.add(rows)
+    source = f"{gathered.read} reference clips of {benchmark.name}"
+    fingerprints = detectors.fingerprints
+    return Reference.gathered(gathered.statistics, fingerprints, source, images=gathered.images)
 
 
 def _samples(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -83,6 +83,7 @@ def of_networks(
     clip: ShapesCLIP,
     tokenizer: PreTrainedTokenizerFast,
     judge: FrameClassifier,
+    extra: Collection[str] = (),
 ) -> Detectors:
     """Detectors of videos of 16 frames of 64x64.
 
@@ -93,6 +94,7 @@ def of_networks(
         clip: embeds frames and texts.
         tokenizer: of the CLIP.
         judge: a video network with a head for each attribute; shares no weights with the others.
+        extra: metrics beyond the paper's (``Detectors``).
     """
     return Detectors(
         fid=ShapesFeatures(fid),
@@ -101,16 +103,17 @@ def of_networks(
         inception=ShapesClasses(inception),
         judge=Judge(judge),
         size=SIZE,
+        extra=extra,
     )
 
 
-def shapes_detectors() -> Detectors:
-    """The detectors shipped with the package, on the CPU."""
+def shapes_detectors(extra: Collection[str] = ()) -> Detectors:
+    """The detectors shipped with the package, on the CPU; ``extra`` as ``Detectors`` takes it."""
     networks = {
         name: load_classifier(asset(f"shapes/{file}.safetensors"))
         for name, file in {"fid": "fid", "fvd": "fvd", "inception": "is", "judge": "judge"}.items()
     }
     tokenizer = load_tokenizer(asset("shapes/tokenizer.json"))
     return of_networks(
-        clip=load_clip(asset("shapes/clip_score.safetensors")), tokenizer=tokenizer, **networks
+        clip=load_clip(asset("shapes/clip_score.safetensors")), tokenizer=tokenizer, extra=extra, **networks
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pos.metrics.evaluation import METRICS
+from pos.metrics.evaluation import ALL
 from pos.metrics.features import FeatureSet
 from pos.metrics.frechet import FeatureStatistics, frechet_distance
 from pos.metrics.reference import Reference
@@ -50,14 +50,14 @@ def distances_by_size(
     Args:
         features: of the whole set.
         reference: of the same detectors.
-        metrics: names in ``METRICS``; those that are no Frechet distances are passed over.
+        metrics: names in ``METRICS`` or ``EXTRAS``; those that are no Frechet distances are passed over.
         draws: subsets of each size.
         seed: of the subsets, which are the same for all metrics.
     """
     subsets = _subsets(features.ids, draws, torch.Generator().manual_seed(seed))
     found = {}
     for name in metrics:
-        metric = METRICS[name]
+        metric = ALL[name]
         if metric.compared and metric.centred:
             rows, real = features.tensors[metric.row], reference.statistics[metric.detector]
             values = [_mean(rows, real, drawn) for drawn in subsets.values()]

@@ -73,6 +73,13 @@ METRICS = (
     Column("is", "IS", "higher", 2),
     Column("accuracy", "Accuracy", "higher", 3),
 )
+EXTRAS = (
+    Column("kid", "KID", "lower", 4),
+    Column("fvd_videomae", "FVD (VideoMAE)", "lower", 2),
+    Column("consistency", "Frame consistency", "higher", 3),
+    Column("diversity", "Diversity", "higher", 3),
+)
+"""Beyond the paper, where an evaluation was asked for them."""
 ATTRIBUTES = tuple(
     Column(f"accuracy_{name}", name.capitalize(), "higher", 3)
     for name in ("shape", "colour", "size", "motion", "background", "texture")

@@ -14,6 +14,7 @@ from pos.reporting.cells import (
     ABSENT,
     ATTRIBUTES,
     COST,
+    EXTRAS,
     LEGEND,
     METRICS,
     Cell,
@@ -160,13 +161,13 @@ def scores_markdown(results: dict[str, Any]) -> str:
         results: ``results.json`` of an evaluation, with ``metrics``, ``sizes``, ``absent`` and ``notes``.
     """
     lines = {}
-    for column in METRICS + ATTRIBUTES:
+    for column in METRICS + EXTRAS + ATTRIBUTES:
         if column.key in results["metrics"]:
             bounds = results["metrics"][column.key].values()
             lines[column.heading] = [value(Cell(bound), column) for bound in bounds]
         elif column.key in results["absent"]:
             lines[column.heading] = [ABSENT] * 3
-    labels = {column.key: column.label for column in METRICS}
+    labels = {column.key: column.label for column in METRICS + EXTRAS}
     absent = [f"{labels[name]}: {sentence}" for name, sentence in results["absent"].items()]
     scores = grid("", ["value", "from", "to (95%)"], lines)
     return "\n".join([scores, "", *_sizes(results["sizes"]), *absent, *results["notes"]]) + "\n"
@@ -175,7 +176,7 @@ def scores_markdown(results: dict[str, Any]) -> str:
 def _sizes(sizes: dict[str, dict[str, Any]]) -> list[str]:
     """The distances by the number of videos, which inflates them; the last column is their limit."""
     lines, videos = {}, []
-    for column in METRICS:
+    for column in METRICS + EXTRAS:
         if column.key in sizes:
             found = sizes[column.key]
             videos = found["videos"]

@@ -40,7 +40,8 @@ def folder(tmp_path):
 
     def write(name: str, found: FeatureSet, **results) -> str:
         found.save(tmp_path / name / "features.safetensors")
-        said = {"manifest": "m", "frames": {"clip": 16}, "splits": 1, **results}
+        said = {"manifest": "m", "frames": {"clip": 16}, "splits": 1, "metrics": {}}
+        said |= {"reference": "sixty clips", **results}
         (tmp_path / name / "results.json").write_text(json.dumps(said))
         return str(tmp_path / name)
 
@@ -73,6 +74,7 @@ def test_equal_rows_are_undecided_in_any_order(folder, tmp_path):
         [rows.ids[i] for i in order], {name: t[order] for name, t in rows.tensors.items()}, DETECTORS
     )
     found = verdicts(folder("a", rows), folder("b", mixed), tmp_path)
+    assert found.pop("Compared").endswith("/a, 60 videos of 60 different prompts each.")
     defined = [said for said in found.values() if "not defined" not in said]
     assert all(said.startswith("undecided, ") for said in defined)
     assert found["CLIPSIM"].endswith("a difference of +0 (95% from +0 to +0; permutation p = 1).")
@@ -87,6 +89,10 @@ def test_what_cannot_be_compared_is_named(folder, tmp_path):
     for name, value in (("manifest", "n"), ("splits", 10), ("frames", {"clip": 8})):
         with pytest.raises(PosError, match=f"scored with different {name}: evaluate them in the same way"):
             verdicts(a, folder("b", rows, **{name: value}), tmp_path)
+    with pytest.raises(
+        PosError, match=r"/b was scored against other clips, and this reference is sixty clips"
+    ):
+        verdicts(a, folder("b", rows, reference="other clips"), tmp_path)
     with pytest.raises(PosError, match=r"holds no results.json: run experiments/evaluate.py"):
         verdicts(a, str(tmp_path / "absent"), tmp_path)
     strange = FeatureSet(rows.ids, rows.tensors, {**DETECTORS, "fvd": "w"})

@@ -1,0 +1,51 @@
+"""KID: squared maximum mean discrepancy of Inception features (Binkowski et al. 2018)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_ROWS = 1024  # feature vectors whose kernel is held at once
+
+
+def kid(features: Tensor, reference: Tensor, weights: Tensor) -> Tensor:
+    """KID (b,) of features of frames (n, k, d), video i counting ``weights[:, i]`` times.
+
+    The unbiased estimate under the kernel (x y / d + 1)^3, over all pairs of frames. torchmetrics and
+    clean-fid average it over random subsets of 1,000 instead, which has this mean and adds the noise of
+    drawing. Copies of one frame in a resample are no pair, so that resampling does not inflate it.
+
+    Args:
+        features: of the videos that are scored.
+        reference: (m, d), of real frames.
+        weights: (b, n).
+
+    Returns:
+        float64; it may be negative, since it is unbiased.
+    """
+    count, frames, _ = features.shape
+    rows, real = features.flatten(0, 1).double(), reference.double()
+    weights = weights.double()
+    among, across = torch.zeros(2, len(weights), dtype=torch.float64)
+    step = max(1, _ROWS // frames)
+    for start in range(0, count, step):
+        few = slice(start * frames, (start + step) * frames)
+        kernel = _kernel(rows[few], rows)
+        kernel[torch.arange(len(kernel)), few.start + torch.arange(len(kernel))] = 0
+        pairs = kernel.unflatten(1, (count, frames)).sum(2).unflatten(0, (-1, frames)).sum(1)
+        times = weights[:, start : start + step]
+        among += ((times @ pairs) * weights).sum(1)
+        across += times @ _kernel(rows[few], real).sum(1).unflatten(0, (-1, frames)).sum(1)
+    total, squared = frames * weights.sum(1), frames * weights.square().sum(1)
+    return among / (total.square() - squared) + _mean_of_pairs(real) - 2 * across / (total * len(real))
+
+
+def _mean_of_pairs(rows: Tensor) -> Tensor:
+    """The mean of the kernel over pairs of different rows."""
+    total = sum(_kernel(part, rows).sum() for part in rows.split(_ROWS))
+    own = ((rows.square().sum(1) / rows.shape[1] + 1) ** 3).sum()
+    return (total - own) / (len(rows) * (len(rows) - 1))
+
+
+def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    return (a @ b.T / a.shape[1] + 1) ** 3
