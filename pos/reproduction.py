@@ -1,45 +1,54 @@
-"""A configuration to a study and its table, records and report: what ``experiments/reproduce.py`` does."""
+"""A configuration to a study, its scores and its files: what ``experiments/reproduce.py`` does."""
 
 from __future__ import annotations
 
-import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
+from pos.data.benchmarks import Benchmark
+from pos.data.manifest import Manifest
+from pos.errors import PosError
+from pos.figures.base import Figure
 from pos.generation import build_check, parse_seeds
 from pos.method import Method
+from pos.metrics.detectors import Detectors
+from pos.metrics.frames import FrameChoice
 from pos.metrics.reference import Reference
 from pos.pipeline import Pipeline
-from pos.reporting.figures import curve, sweep_points
-from pos.reporting.html import Curve, Panel, write_report
-from pos.reporting.tables import ATTRIBUTES, METRICS, Table
-from pos.storage import asset, lock_folder, write_atomic
-from pos.study import Row, Study
+from pos.presentation import write_files
+from pos.records import check_results
+from pos.reporting.tables import Table
+from pos.rows import Row
+from pos.scoring import score_study, setting
+from pos.storage import asset, lock_folder
+from pos.study import Study
 
 log = logging.getLogger(__name__)
-
-RECORDED_SWEEP = "shapes/eta_sweep.json"
-"""The eta sweep that docs/results.md describes; shipped because it takes longer than Table 1."""
-
-CURVES = ("fvd", "clipsim", "accuracy")
 
 
 def reproduce(cfg: DictConfig) -> Table | None:
     """Run the study of a configuration and write its files to ``cfg.out``.
 
     Returns:
-        The table; None where this was one of several shards, which leave the scoring to a later run.
+        The table, without rows where the study is a figure alone; None where this was one of several shards,
+        which leave the scoring to a later run.
 
     Raises:
-        PosError: bad input, an absent weight, or a folder that another run writes to.
+        PosError: bad input, a backbone that is absent or does not fit the benchmark, no row that can be
+            made, or a folder that another run writes to or that holds another benchmark's results.
     """
-    detectors = instantiate(cfg.detectors)
-    study = build_study(cfg)
-    reference = Reference.load(asset(study.benchmark.reference_asset))
+    study, figure = build_study(cfg), build_figure(cfg)
+    detectors = instantiate(cfg.detectors).for_frames(study.frames)
+    check_fit(study, detectors, images=bool(cfg.study.get("images")))
+    check_results(study.out / f"{study.name}.json", setting(study, detectors))
+    reference, unreferenced = load_reference(cfg, study.benchmark)
     study.generate()
     if study.shard.count > 1:
         log.info(
@@ -47,9 +56,17 @@ def reproduce(cfg: DictConfig) -> Table | None:
             study.shard.count,
         )
         return None
+    device = study.pipeline.backbone.device
     with lock_folder(study.out):
-        results = study.score(detectors, reference, study.pipeline.backbone.device)
-        table = write_files(study, results, report_prompts=cfg.report_prompts)
+        results = score_study(study, detectors, reference, device, unreferenced)
+        table = write_files(
+            study,
+            results,
+            report_prompts=cfg.report_prompts,
+            published=cfg.published,
+            over=cfg.study.get("over"),
+            finding=figure.measure(study, detectors, reference, device) if figure else None,
+        )
     log.info("The report is %s", study.out / "report.html")
     return table
 
@@ -57,17 +74,27 @@ def reproduce(cfg: DictConfig) -> Table | None:
 def build_study(cfg: DictConfig) -> Study:
     """The study of a configuration; nothing is run.
 
+    A part that cannot be had (a pool, a language model, NPNet) leaves out the rows that need it.
+
     Raises:
-        PosError: a value outside its range, or absent weights.
+        PosError: a value outside its range, an absent backbone, no row, or none that can be made.
     """
-    rows: dict[str, Row] = {key: instantiate(row) for key, row in cfg.study.rows.items()}
+    benchmark, figure = build_benchmark(cfg), build_figure(cfg)
+    rows, gaps = _rows(cfg)
+    if not rows and figure is None:
+        raise PosError(f"study.rows is empty: {cfg.study.name} needs at least one row.")
     methods = [row.method for row in rows.values()]
+    needed = {
+        "retriever": any(method.retrieves for method in methods) or (figure is not None and figure.retrieves),
+        "rewriter": any(row.method.rewrites and row.rewriter is None for row in rows.values()),
+        "npnet": any(method.predicts for method in methods),
+    }
+    parts = {name: _attempt(cfg[name]) if wanted else (None, None) for name, wanted in needed.items()}
+    absent = {name: reason for name, (_, reason) in parts.items() if reason is not None}
     pipeline = Pipeline(
         backbone=instantiate(cfg.backbone),
         method=Method(),
-        retriever=instantiate(cfg.retriever) if any(method.retrieves for method in methods) else None,
-        rewriter=instantiate(cfg.rewriter) if any(method.rewrites for method in methods) else None,
-        npnet=instantiate(cfg.npnet) if any(method.predicts for method in methods) else None,
+        **{name: part for name, (part, _) in parts.items()},
         steps=cfg.steps,
         guidance=cfg.guidance,
         batch_size=cfg.batch_size,
@@ -78,111 +105,120 @@ def build_study(cfg: DictConfig) -> Study:
         name=cfg.study.name,
         pipeline=pipeline,
         rows=rows,
-        benchmark=instantiate(cfg.benchmark),
+        benchmark=benchmark,
         seeds=parse_seeds(cfg.seeds),
         out=Path(cfg.out),
         resamples=cfg.resamples,
         shard=instantiate(cfg.shard),
+        frames=FrameChoice().of(benchmark, "generated"),
+        splits=Manifest.of(benchmark).choices.get("splits", 1),
+        absent=absent,
+        gaps=gaps,
+        settings=OmegaConf.to_container(cfg.settings),
     )
 
 
-def write_files(study: Study, results: dict[str, Any], *, report_prompts: int) -> Table:
-    """``NAME.md``, ``.csv`` and ``.json``, ``results.jsonl`` and ``report.html`` in the study's folder.
+def build_figure(cfg: DictConfig) -> Figure | None:
+    """What a study measures and draws beside its table, if anything."""
+    node = cfg.study.get("figure")
+    return None if node is None else instantiate(node)
 
-    Args:
-        study: whose videos are all there.
-        results: of ``study.score``.
-        report_prompts: prompts whose videos the report shows.
 
-    Returns:
-        The main table.
+def build_benchmark(cfg: DictConfig) -> Benchmark:
+    """The manifest that ``cfg.manifest`` names, else the benchmark.
 
     Raises:
-        PosError: the folder cannot be written.
+        PosError: the manifest is of another benchmark than the one chosen, or is to be cut.
     """
-    notes = _notes(study, results)
-    prompts = len(study.benchmark.prompts)
-    title = f"{study.name} on {study.benchmark.name}: {prompts} prompts, T = {study.pipeline.steps}"
-    table = Table.of(title, results)
-    details = Table.of("Accuracy by attribute", results, ATTRIBUTES)
-    listed = "".join(f"- {note}\n" for note in notes)
-    write_atomic(study.out / f"{study.name}.md", f"{table.to_markdown()}\n{details.to_markdown()}\n{listed}")
-    write_atomic(study.out / f"{study.name}.csv", table.to_csv())
-    write_atomic(study.out / f"{study.name}.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    study.write_records(study.out / "results.jsonl")
-    write_report(
-        study.out / "report.html",
-        title=title,
-        summary=(
-            "POS improves the two inputs of a frozen text-to-video model, the noise (ONA, or NPNet in POS*) "
-            "and the text (SPR). Every row starts from the same base noise for each prompt and seed."
-        ),
-        tables=[table, details],
-        curves=_curves(results),
-        panels=_panels(study, results, report_prompts),
-        notes=notes,
-        setting=results["setting"],
-        fps=study.pipeline.backbone.defaults.fps,
-    )
-    return table
+    if cfg.manifest is None:
+        return instantiate(cfg.benchmark)
+    manifest = Manifest.load(cfg.manifest)
+    if manifest.name.split("-")[0] not in cfg.benchmark._target_.lower():
+        raise PosError(
+            f"The manifest {cfg.manifest} is of {manifest.name}: choose benchmark={manifest.name}, and the "
+            "settings and detectors that go with it."
+        )
+    if cfg.benchmark.size is not None:
+        raise PosError(
+            f"benchmark.size={cfg.benchmark.size} cannot cut a manifest: make a smaller one, or take null."
+        )
+    return manifest
 
 
-def _notes(study: Study, results: dict[str, Any]) -> list[str]:
-    """What a reader must know to trust the numbers."""
-    videos = len(study.requests)
-    notes = [
-        "Shapes is a small synthetic world: its numbers are never comparable with those of the paper.",
-        f"{videos} videos a row. Frechet distances (FID, CLIP-FID, FVD) are inflated at small numbers of "
-        "videos and compare only with those of equally many; the intervals are 95% bootstrap intervals over "
-        "prompts, paired between rows.",
-        "Cost counts what a video takes when nothing is cached.",
-    ]
-    for row in results["rows"].values():
-        rewriting = row["rewriting"]
-        if rewriting:
-            notes.append(
-                f"{row['label']}: {rewriting['accepted']} of {rewriting['prompts']} rewrites accepted "
-                f"({rewriting['retried']} after a retry), {sum(rewriting['fallbacks'].values())} fell back "
-                f"to the prompt, {rewriting['changed_attribute']} changed an attribute that the prompt names."
-            )
-        noise = row["noise"]
-        told = f"{row['label']}: starting noise of mean {noise['start_mean']:+.3f}"
-        told += f", deviation {noise['start_std']:.3f}"
-        if noise["inverted_std"] is not None:
-            told += f", inverted noise of deviation {noise['inverted_std']:.3f}"
-        if noise["reconstruction_psnr"] is not None:
-            told += f", clips sampled back from it at {noise['reconstruction_psnr']:.1f} dB"
-            told += f" ({noise['least_reconstruction_psnr']:.1f} at the least)"
-        notes.append(told + ".")
-    return notes
+def load_reference(cfg: DictConfig, benchmark: Benchmark) -> tuple[Reference | None, str]:
+    """The statistics of real videos that ``cfg.reference`` names, else those that the benchmark ships.
+
+    Returns:
+        None and the reason where none are named and none are shipped.
+
+    Raises:
+        PosError: those that are named are absent.
+    """
+    if cfg.reference is not None:
+        return Reference.load(Path(cfg.reference)), ""
+    try:
+        return Reference.load(asset(benchmark.reference_asset)), ""
+    except PosError as error:
+        return None, str(error)
 
 
-def _curves(results: dict[str, Any]) -> list[Curve]:
-    """This study's own sweep over eta or gamma, else the recorded one over eta."""
-    methods = [row["method"] for row in results["rows"].values()]
-    for parameter in ("eta", "gamma"):
-        if results["study"] == parameter and len({method[parameter] for method in methods}) > 2:
-            return _sweep(results, parameter, "This study.")
-    path = asset(RECORDED_SWEEP)
-    recorded = json.loads(path.read_text())
-    setting = recorded["setting"]
-    told = (
-        f"Recorded: +ONA on {setting['prompts']} prompts of {setting['benchmark']}, T = {setting['steps']}; "
-        "see docs/results.md."
-    )
-    return _sweep(recorded, "eta", told)
+def check_fit(study: Study, detectors: Detectors, *, images: bool = False) -> None:
+    """See that the backbone makes what the study, its benchmark and its detectors look at.
+
+    Args:
+        study: whose backbone is looked at.
+        detectors: that its videos will be scored with.
+        images: whether the study is one of image models.
+
+    Raises:
+        PosError: images where videos are looked at, the reverse, or videos of another size.
+    """
+    pipeline, name = study.pipeline, study.pipeline.backbone.name
+    made = "images" if pipeline.frames == 1 else f"videos of {pipeline.frames} frames"
+    if images and pipeline.frames > 1:
+        raise PosError(
+            f"{study.name} is a study of image models, and {name} makes {made}: choose backbone=sd15 or "
+            "sdxl, and benchmark=coco."
+        )
+    if study.frames.count == 1 < pipeline.frames:
+        raise PosError(
+            f"{study.benchmark.name} is a benchmark of images, and {name} makes {made}: choose backbone=sd15 "
+            "or sdxl, or another benchmark."
+        )
+    if study.frames.count > pipeline.frames:
+        raise PosError(
+            f"{study.benchmark.name} looks at {study.frames.count} frames of a video, and {name} makes "
+            f"{made}: choose a video model as backbone, or for images benchmark=coco."
+        )
+    size = (pipeline.height, pipeline.width)
+    if detectors.size not in (None, size):
+        raise PosError(
+            f"The detectors take videos of {detectors.size[0]}x{detectors.size[1]}, and {name} makes "
+            f"{size[0]}x{size[1]}: choose detectors=paper, which take any."
+        )
 
 
-def _sweep(results: dict[str, Any], parameter: str, told: str) -> list[Curve]:
-    columns = [column for column in METRICS if column.key in CURVES]
-    return [
-        Curve(curve(sweep_points(results, parameter, column.key), column, parameter), told)
-        for column in columns
-    ]
+def _rows(cfg: DictConfig) -> tuple[dict[str, Row], dict[str, str]]:
+    """The rows, and why those whose own rewriter cannot be had are gaps."""
+    rows, gaps = {}, {}
+    for key, node in (cfg.study.rows or {}).items():
+        own, reason = _attempt(node.get("rewriter"))
+        rows[key] = replace(instantiate(node, rewriter=None), rewriter=own)
+        if reason is not None:
+            gaps[key] = reason
+    return rows, gaps
 
 
-def _panels(study: Study, results: dict[str, Any], count: int) -> list[Panel]:
-    """The first prompts with the videos of every row, and the retrieved clip."""
-    labels = {key: row["label"] for key, row in results["rows"].items()}
-    ids = [prompt.id for prompt in study.benchmark.prompts[:count]]
-    return [Panel.of(provenance, videos, labels, clip) for provenance, videos, clip in study.samples(ids)]
+def _attempt(node: DictConfig | None) -> tuple[Any, str | None]:
+    """What a node builds, or why it cannot be built. A bug is no reason: it is raised."""
+    if node is None:
+        return None, None
+    try:
+        return instantiate(node), None
+    except MissingMandatoryValue as error:
+        key = error.full_key.removeprefix("retriever.")  # which refers to the pool, a node of its own
+        return None, f"The key '{key}' needs a value: {key}=..."
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, PosError):
+            raise
+        return None, str(error.__cause__)

@@ -165,8 +165,8 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold an output folder for this process while the block runs.
+def lock_folder(folder: Path, remedy: str = "choose another folder or wait for it to end") -> Iterator[None]:
+    """Hold an output folder for this process while the block runs; ``remedy`` is what another one is told.
 
     Raises:
         PosError: another run writes there, or the folder cannot be written.
@@ -181,7 +181,5 @@ def lock_folder(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise PosError(
-                f"Another run is writing to {folder}: choose another folder or wait for it to end."
-            ) from error
+            raise PosError(f"Another run is writing to {folder}: {remedy}.") from error
         yield

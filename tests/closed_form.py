@@ -117,4 +117,5 @@ class WordsReplaced:
     ) -> Iterator[dict[int, Reply]]:
         for row, text in enumerate(instructions):
             sentence = text.rpartition("Sentence:")[2].strip().splitlines()[0]
-            yield {row: Reply(" ".join(self.words.get(word, word) for word in sentence.split()))}
+            text = " ".join(self.words.get(word, word) for word in sentence.split())
+            yield {row: Reply(text, seconds=1e-3)}

@@ -16,7 +16,8 @@ from pos.spr.rewriting import Guard, Rewriter
 from pos.study import Row, Study
 from tests.closed_form import ColourBackbone, ColourPool, WordCounts, WordsReplaced
 
-TEMPLATE = InstructionTemplate("{examples}\n{max_words}\nSentence: {prompt}\nRewritten:")
+BARE = "{max_words}\nSentence: {prompt}\nRewritten:"
+TEMPLATE = InstructionTemplate("{examples}\n" + BARE, without_examples=BARE)
 ROWS = {
     "baseline": Method(),
     "ona": Method(noise="inversion", eta=0.5),

@@ -73,7 +73,7 @@ def test_help_is_there_in_under_5_seconds(tmp_path: Path, command: str):
         ("make_manifest", ["benchmark=ucf"], "There is no benchmark 'ucf': choose one of coco, "),
         ("compare", ["refrence=x"], "There is no key 'refrence'. Did you mean 'reference'"),
         ("train", ["+experiment=shapes/jugde"], "There is no experiment/shapes 'jugde'"),
-        ("reproduce", ["study=table9"], "There is no study 'table9': choose one of eta, "),
+        ("reproduce", ["study=table9"], "There is no study 'table9': choose one of eta_star, "),
     ],
 )
 def test_misspelt_keys_and_groups_are_named_at_once(

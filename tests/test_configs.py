@@ -34,7 +34,11 @@ CASES = [
         for group in ("backbone", "method", "pool", "retriever", "rewriter", "npnet")
         for choice in options(group)
     ),
-    *(("reproduce", choice) for group in ("study", "profile", "benchmark") for choice in options(group)),
+    *(
+        ("reproduce", choice)
+        for group in ("study", "profile", "benchmark", "settings", "suite", "engines")
+        for choice in options(group)
+    ),
     *(("evaluate", choice) for group in ("benchmark", "detectors") for choice in options(group)),
     *(("make_manifest", choice) for choice in options("benchmark")),
     *(("convert", choice) for choice in options("kind")),

@@ -14,21 +14,30 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from pos import reproduction
+from pos import presentation
 from pos.cli.overrides import prepare
 from pos.errors import PosError
-from pos.reproduction import build_study, reproduce, write_files
-from pos.storage import lock_folder
+from pos.metrics.reference import Reference
+from pos.presentation import write_files
+from pos.reproduction import build_figure, build_study, reproduce
+from pos.scoring import score_study
+from pos.storage import asset, lock_folder
 from pos.study import Study
 
 CONF = Path(__file__).parents[1] / "conf"
 STUDIES = sorted(path.stem for path in (CONF / "study").glob("*.yaml"))
+ALONE = {"setting"}
+"""Studies of one row, for sweeps."""
+SHAPES_BACKBONE = (
+    "unet", "autoencoder", "clip", "tokenizer", "steps", "guidance", "decode_chunk", "acceleration", "device",
+    "precision",
+)  # fmt: skip
 KNOWN = {  # parts with known answers, in 16 frames of 64x64 as the detectors of Shapes take them
     "backbone": (
-        "~backbone",
-        "+backbone._target_=tests.closed_form.ColourBackbone",
+        "backbone._target_=tests.closed_form.ColourBackbone",
         "+backbone.frames=16",
         "+backbone.size=64",
+        *(f"~backbone.{key}" for key in SHAPES_BACKBONE),
     ),
     "retriever": ("retriever.encoder._target_=tests.closed_form.WordCounts",),
     "pool": ("pool.size=20",),
@@ -60,14 +69,24 @@ def configured(tmp_path: Path) -> Callable[..., DictConfig]:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_builds_its_rows(configured, name: str):
-    study = build_study(configured(f"study={name}"))
+    cfg = configured(f"study={name}")
+    study, figure = build_study(cfg), build_figure(cfg)
     assert study.name == name
-    first, *others = study.rows.values()
-    assert (first.method.retrieves, first.method.predicts) == (False, False), "the plain model"
-    assert others
+    assert study.gaps == {}
     assert len({row.label for row in study.rows.values()}) == len(study.rows)
-    hashes = {study._pipeline(row).config_hash for row in study.rows.values()}
+    hashes = {pipeline.config_hash for pipeline in study.pipelines.values()}
     assert len(hashes) == len(study.rows), "two rows are the same"
+    if name in ALONE:
+        return
+    assert study.rows or figure is not None
+    for first in list(study.rows.values())[:1]:
+        assert (first.method.retrieves, first.method.predicts) == (False, False), "the plain model"
+        assert len(study.rows) > 1
+
+
+def test_every_table_and_figure_of_the_paper_has_its_study():
+    tables = {"table1", "table2", "table3", "table4a", "table4b", "table4c", "table4d"}
+    assert {*tables, "figure1", "figure2", "figure5", "figure6"} <= set(STUDIES)
 
 
 def test_the_rows_are_the_papers(configured):
@@ -81,9 +100,9 @@ def test_the_rows_are_the_papers(configured):
         (True, False, True),
         (False, True, True),
     ]
-    etas = [row.method.eta for row in build_study(configured("study=eta")).rows.values()]
+    etas = [row.method.eta for row in build_study(configured("study=figure6")).rows.values()]
     assert etas == [0, 0.1, 0.2, 0.3, 0.5, 1, 2, math.inf]
-    gammas = [row.method.gamma for row in build_study(configured("study=gamma")).rows.values()]
+    gammas = [row.method.gamma for row in build_study(configured("study=table4b")).rows.values()]
     assert gammas == [0, 0.1, 0.2, 0.5, 1]
 
 
@@ -115,10 +134,14 @@ def test_the_profiles(configured, profile: str, prompts: int, steps: int, seeds:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["rewriter=none"], "no rewriter"),
-        (["npnet=none"], "no NPNet"),
-        (["pool=folder", "pool.path=/nowhere"], "/nowhere"),
-        (["pool.size=2"], "k=5 neighbours"),
+        (["study=table4c", "rewriter=none", "~study.rows.baseline"], "No row of table4c .*no rewriter"),
+        (["study.rows=null"], "study.rows is empty: table1 needs at least one row"),
+        (["manifest=/nowhere.json"], "Cannot read the manifest /nowhere.json"),
+        (["reference=/nowhere.safetensors"], "/nowhere.safetensors"),
+        (["study=table3"], "table3 is a study of image models, and colour makes videos of 16 frames"),
+        (["backbone.frames=8"], "looks at 16 frames of a video, and colour makes videos of 8 frames"),
+        (["backbone.frames=1"], "looks at 16 frames of a video, and colour makes images"),
+        (["backbone.size=32"], "take videos of 64x64, and colour makes 32x32: choose detectors=paper"),
         (["seeds=-1"], "seeds=-1 cannot be read"),
         (["benchmark.size=0"], "between 1 and 2048, not 0"),
         (["steps=0"], "steps=0"),
@@ -138,6 +161,40 @@ def test_bad_input_is_one_sentence(configured, tmp_path: Path, arguments: list[s
     assert re.search(said, str(errors[0])), errors[0]
     assert len(str(errors[0]).splitlines()) == 1
     assert not (tmp_path / "out" / "table1.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rows", "reason"),
+    [
+        (["rewriter=none"], ["spr", "pos", "pos_star"], "there is no rewriter"),
+        (["npnet=none"], ["pos_star"], "no NPNet is given"),
+        (["npnet.backbone._target_=pos.backbones.scvideo.load_shapes", "+npnet.backbone.unet=no.safetensors"],
+         ["pos_star"], "no.safetensors"),
+        (["pool=folder", "pool.path=/nowhere"], ["ona", "spr", "pos", "pos_star"], "/nowhere"),
+        (["pool=folder"], ["ona", "spr", "pos", "pos_star"], "The key 'pool.path' needs a value"),
+        (["pool.size=2"], ["spr", "pos", "pos_star"], "5 references cannot be retrieved from a pool of 2"),
+        (["study=table4c", "pool.size=7"], ["k_10"], "10 references cannot be retrieved from a pool of 7"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_what_cannot_be_had_leaves_out_the_rows_that_need_it(
+    configured, arguments: list[str], rows: list[str], reason: str
+):
+    gaps = build_study(configured(*arguments)).gaps
+    assert list(gaps) == rows
+    assert all(reason in told for told in gaps.values()), gaps
+
+
+def test_another_benchmark_does_not_replace_results(configured, tmp_path: Path):
+    rows = [f"~study.rows.{key}" for key in ("ona", "spr", "pos", "pos_star")]
+    reproduce(configured(*rows))
+    before = (tmp_path / "out" / "table1.json").read_bytes()
+    with pytest.raises(PosError, match="holds results of the benchmark shapes-test, and this is shapes-val"):
+        reproduce(configured(*rows, "benchmark.split=validation"))
+    assert (tmp_path / "out" / "table1.json").read_bytes() == before
+    (tmp_path / "out" / "table1.json").write_text("{")
+    with pytest.raises(PosError, match=r"table1\.json is damaged .*: remove it"):
+        reproduce(configured(*rows))
 
 
 class TestFiles:
@@ -167,6 +224,9 @@ class TestFiles:
             assert heading in markdown
         assert "- 3 videos a row." in markdown
         assert "+SPR: 3 of 3 rewrites accepted" in markdown
+
+        assert (out / "table1.tex").read_text().startswith(table.to_latex())
+        assert "paper" not in markdown.replace("with those of the paper", "")  # never beside Shapes
 
         lines = list(csv.DictReader((out / "table1.csv").read_text().splitlines()))
         assert {line["row"] for line in lines} == set(rows)
@@ -214,25 +274,25 @@ class TestFiles:
     ):
         keys = ["eta_0_1", "eta_0_2", "eta_0_3", "eta_0_5", "eta_2"]
         recorded = tmp_path / "recorded.json"
-        monkeypatch.setattr(reproduction, "RECORDED_SWEEP", recorded.as_posix())
+        monkeypatch.setattr(presentation, "RECORDED_SWEEP", recorded.as_posix())
 
         def run(*overrides: str) -> str:
             study: Study = build_study(configured(*overrides))
             study.generate()
             cfg = configured(*overrides)
-            results = study.score(instantiate(cfg.detectors), reference, "cpu")
-            write_files(study, results, report_prompts=0)
+            results = score_study(study, instantiate(cfg.detectors), reference)
+            write_files(study, results, report_prompts=0, over=cfg.study.get("over"))
             recorded.write_text(json.dumps(results))
             return (study.out / "report.html").read_text()
 
-        reference = reproduction.Reference.load(reproduction.asset("shapes/reference.safetensors"))
+        reference = Reference.load(asset("shapes/reference.safetensors"))
         plain = [f"~study.rows.{key}" for key in ("spr", "pos", "pos_star")]
-        sweep = run("study=eta", *(f"~study.rows.{key}" for key in keys))
-        assert sweep.count("<svg") == len(reproduction.CURVES)
+        sweep = run("study=figure6", *(f"~study.rows.{key}" for key in keys))
+        assert sweep.count('class="curve"') == len(presentation.CURVES)
         assert "This study." in sweep
         assert "∞" in sweep
         results = json.loads(recorded.read_text())
         later = run(*plain)
-        assert later.count("<svg") == len(reproduction.CURVES)
+        assert later.count('class="curve"') == len(presentation.CURVES)
         setting = results["setting"]
         assert f"Recorded: +ONA on {setting['prompts']} prompts of {setting['benchmark']}, T = 2" in later

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,15 +13,17 @@ import pytest
 
 from pos import study as study_module
 from pos.data.benchmarks import ShapesBenchmark
+from pos.data.manifest import Item, Manifest
 from pos.data.video import read_video
 from pos.errors import PosError
 from pos.generation import store
 from pos.method import Method
 from pos.pipeline import Pipeline
+from pos.rows import Row, Shard
 from pos.storage import lock_folder
-from pos.study import Row, Shard, Study
+from pos.study import Study
 from tests.closed_form import ColourBackbone
-from tests.known import PROMPTS, STUDY_ROWS, known_study, made
+from tests.known import PROMPTS, STUDY_ROWS, known_pipeline, known_study, made
 
 
 @pytest.fixture
@@ -129,7 +132,7 @@ class TestGenerate:
             other = make({"ona": Row("+ONA", replace(row.method, eta=1.0))})
         else:
             other = make({"ona": row})
-            other.pipeline = replace(other.pipeline, **{change: 3})
+            other = replace(other, pipeline=replace(other.pipeline, **{change: 3}))
         asked.clear()
         other.generate()
         assert len(asked) == 6
@@ -175,14 +178,110 @@ class TestShards:
             Shard(index, count)
 
 
+class TestGaps:
+    def test_a_row_that_lacks_a_part_is_left_out_with_its_reason(self, make, caplog):
+        rows = {**STUDY_ROWS, "pos_star": Row("+POS*", Method(noise="npnet", eta=1.0))}
+        study = make(rows)
+        assert study.gaps.keys() == {"pos_star"}
+        assert "no NPNet is given" in study.gaps["pos_star"]
+        assert "+POS* is left out: The method predicts noise" in caplog.text
+        study.generate()
+        assert len(list((study.out / "videos").iterdir())) == len(STUDY_ROWS)
+
+    def test_the_reason_is_why_the_part_is_absent(self, make):
+        study = make(absent={"rewriter": "The language model is not on this machine."})
+        assert study.gaps == {"spr": "The language model is not on this machine."}
+
+    def test_no_row_at_all(self, make):
+        with pytest.raises(PosError, match=r"No row of table1 can be made\. No clips\."):
+            make({"ona": STUDY_ROWS["ona"]}, absent={"retriever": "No clips."})
+
+    def test_a_row_asks_for_more_than_the_pool_has(self, make):
+        spr = STUDY_ROWS["spr"]
+        rows = {
+            **STUDY_ROWS,
+            "k_9": replace(spr, references=9),
+            "pool_9": replace(STUDY_ROWS["ona"], pool_size=9),
+        }
+        gaps = make(rows).gaps
+        assert gaps.keys() == {"k_9", "pool_9"}
+        assert "9 references cannot be retrieved from a pool of 3" in gaps["k_9"]
+        assert "The pool has 3 clips: take 1 to as many of them, not 9" in gaps["pool_9"]
+
+
+class TestOwnParts:
+    def test_pool_references_and_rewriter(self, make):
+        spr, ona = STUDY_ROWS["spr"], STUDY_ROWS["ona"]
+        own = known_pipeline(make().out / "other", words={"a": "some"}).rewriter
+        rows = {
+            "baseline": STUDY_ROWS["baseline"],
+            "one_clip": replace(ona, pool_size=1),
+            "alone": replace(spr, references=0),
+            "other": replace(spr, rewriter=own),
+            "spr": spr,
+        }
+        study = make(rows)
+        study.generate()
+
+        def told(key: str) -> list[dict]:
+            return [json.loads(path.read_text()) for path in sorted(study.folder(key).glob("*.json"))]
+
+        assert {entry["neighbours"][0]["id"] for entry in told("one_clip")} == {"red"}
+        assert [entry["neighbours"] for entry in told("alone")] == [[]] * 6
+        assert {len(entry["neighbours"]) for entry in told("spr")} == {2}
+        for key, word in (("other", "some"), ("spr", "one")):
+            assert any(word in entry["rewritten_prompt"].split() for entry in told(key)), key
+
+    def test_what_a_row_shares_with_the_others_leaves_its_hash_alone(self, make):
+        spr, ona = STUDY_ROWS["spr"], STUDY_ROWS["ona"]
+        rows = {
+            "spr": spr,
+            "spr_2": replace(spr, references=2),
+            "spr_1": replace(spr, references=1),
+            "ona": ona,
+            "ona_3": replace(ona, pool_size=3),
+            "ona_2": replace(ona, pool_size=2),
+        }
+        hashes = {key: pipeline.config_hash for key, pipeline in make(rows).pipelines.items()}
+        assert hashes["spr"] == hashes["spr_2"] != hashes["spr_1"]
+        assert hashes["ona"] == hashes["ona_3"] != hashes["ona_2"]
+
+
+class TestFolders:
+    def test_another_study_uses_the_videos_of_the_same_settings(self, make, asked: list[str]):
+        make().generate()
+        asked.clear()
+        rows = {"eta_inf": STUDY_ROWS["ona"], "eta_1": Row("eta 1", Method(noise="inversion", eta=1.0))}
+        other = make(rows, name="figure6")
+        other.generate()
+        assert len(asked) == 6
+        assert other.folder("eta_inf").name.startswith("ona-")
+        assert other.folder("eta_1").name.startswith("eta_1-")
+
+    def test_another_manifest_is_refused_and_nothing_is_made(self, make, asked: list[str]):
+        make().generate()
+        asked.clear()
+        items = [Item(prompt.id, f"{prompt.text}, slowly") for prompt in PROMPTS]
+        study = make(benchmark=Manifest("msrvtt", items, {}, {}))
+        said = f"{study.out} holds videos of another manifest than this one of msrvtt: its validation-0000 is"
+        with pytest.raises(PosError, match=re.escape(said)):
+            study.generate()
+        assert asked == []
+
+    def test_a_damaged_record_is_named(self, make):
+        study = make()
+        study.generate()
+        path = study.folder("ona") / f"{PROMPTS[0].id}-s0.json"
+        for content in ("{", "[]", '{"prompt": "a"}'):
+            path.write_text(content)
+            with pytest.raises(PosError, match=f"{path} is damaged .*: remove it and run the study again"):
+                study.write_records(study.out / "results.jsonl")
+        path.unlink()
+        study.generate()
+        study.write_records(study.out / "results.jsonl")
+
+
 class TestBadInput:
-    def test_no_row_or_no_seed(self, make):
-        with pytest.raises(PosError, match="rows is empty"):
-            replace(make(), rows={})
+    def test_no_seed(self, make):
         with pytest.raises(PosError, match="seeds is empty"):
             make(seeds=[])
-
-    def test_what_the_last_row_lacks_is_said_before_the_first_is_made(self, make):
-        rows = {**STUDY_ROWS, "pos_star": Row("+POS*", Method(noise="npnet", eta=1.0))}
-        with pytest.raises(PosError, match="no NPNet is given"):
-            make(rows)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pos import study as study_module
+from pos import scoring
 from pos.data.shapes.world import draw_scenes, render
 from pos.data.video import read_video
 from pos.errors import PosError
@@ -18,7 +18,9 @@ from pos.metrics.detectors import Detectors
 from pos.metrics.evaluation import ACCURACY, METRICS
 from pos.metrics.extraction import extract
 from pos.metrics.reference import Reference
-from pos.study import Shard, Study
+from pos.rows import Shard
+from pos.scoring import score_study
+from pos.study import Study
 from tests.closed_form import ColourPool
 from tests.known import PROMPTS, STUDY_ROWS, known_study, made
 from tests.metrics.conftest import build_detectors
@@ -46,7 +48,7 @@ def reference(detectors: Detectors) -> Reference:
 def scored(make, detectors, reference) -> tuple[Study, dict[str, Any]]:
     study = make(size=64)
     study.generate()
-    return study, study.score(detectors, reference)
+    return study, score_study(study, detectors, reference)
 
 
 def test_results_hold_what_a_table_needs(scored):
@@ -93,7 +95,7 @@ def test_cost_is_that_of_an_empty_cache(scored, make, detectors, reference, tmp_
     _, results = scored
     again = make(size=64, out=tmp_path / "again")
     again.generate()
-    repeated = again.score(detectors, reference)
+    repeated = score_study(again, detectors, reference)
     for key, row in results["rows"].items():
         cost, later = row["cost"], repeated["rows"][key]["cost"]
         assert cost["evaluations"] == later["evaluations"] == {"baseline": 2, "ona": 4, "spr": 2}[key]
@@ -109,13 +111,13 @@ def test_features_are_kept_and_belong_to_detectors_and_videos(
 ):
     study, results = scored
     seen = []
-    monkeypatch.setattr(study_module, "extract", lambda _, ids, *__, **___: seen.append(ids) or 1 / 0)
-    assert study.score(detectors, reference) == results
+    monkeypatch.setattr(scoring, "extract", lambda _, ids, *__, **___: seen.append(ids) or 1 / 0)
+    assert score_study(study, detectors, reference) == results
     assert seen == []
     with pytest.raises(ZeroDivisionError):
-        study.score(build_detectors(seed=1), reference)
+        score_study(study, build_detectors(seed=1), reference)
     with pytest.raises(ZeroDivisionError):
-        replace(study, seeds=[0]).score(detectors, reference)
+        score_study(replace(study, seeds=[0]), detectors, reference)
 
 
 def test_a_missing_video_is_named(scored, detectors, reference):
@@ -123,11 +125,11 @@ def test_a_missing_video_is_named(scored, detectors, reference):
     path = study.out / results["rows"]["spr"]["videos"] / f"{PROMPTS[1].id}-s1.json"
     path.unlink()
     with pytest.raises(PosError, match=f"{path} is not there yet"):
-        study.score(detectors, reference)
+        score_study(study, detectors, reference)
     with pytest.raises(PosError, match=f"{path} is not there yet"):
         study.write_records(study.out / "results.jsonl")
     study.generate()
-    study.score(detectors, reference)
+    score_study(study, detectors, reference)
 
 
 def test_a_video_of_another_prompt_is_not_scored(scored, detectors, reference):
@@ -135,7 +137,7 @@ def test_a_video_of_another_prompt_is_not_scored(scored, detectors, reference):
     path = study.out / results["rows"]["ona"]["videos"] / f"{PROMPTS[0].id}-s0.json"
     path.write_text(path.read_text().replace(PROMPTS[0].text, "an older text"))
     with pytest.raises(PosError, match=f"{path} is of another prompt, and is kept"):
-        study.score(detectors, reference)
+        score_study(study, detectors, reference)
 
 
 def test_records_are_one_line_a_video(scored):
@@ -170,11 +172,11 @@ def test_they_fill_one_folder_and_then_it_is_scored(make, detectors, reference):
     half = made(whole)
     assert len(half) == 6
     with pytest.raises(PosError, match=r"\.json is not there yet: make the videos of all shards first"):
-        whole.score(detectors, reference)
+        score_study(whole, detectors, reference)
     second.generate()
     assert len(made(whole)) == 12
     assert half.items() <= made(whole).items()
     calls = len(whole.pipeline.backbone.calls)
     whole.generate()
     assert len(whole.pipeline.backbone.calls) == calls
-    assert whole.score(detectors, reference)["rows"]["baseline"]["metrics"]["fvd"]["value"] > 0
+    assert score_study(whole, detectors, reference)["rows"]["baseline"]["metrics"]["fvd"]["value"] > 0

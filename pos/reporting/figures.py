@@ -58,8 +58,8 @@ def sweep_points(results: dict[str, Any], parameter: str, metric: str) -> list[P
     """The points of a sweep's results over ``method.eta`` or ``method.gamma``, from left to right."""
     points = []
     for row in results["rows"].values():
-        number, entry = float(row["method"][parameter]), row["metrics"][metric]
-        if entry["value"] is not None:
+        number, entry = float(row["method"][parameter]), row["metrics"].get(metric)
+        if entry and entry["value"] is not None:
             place = eta_position(number) if parameter == "eta" else number
             points.append(Point(eta_label(number), place, entry["value"], entry["low"], entry["high"]))
     return sorted(points, key=lambda point: point.position)

@@ -1,0 +1,72 @@
+"""The rows of a study, and which part of its videos a process makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pos.errors import PosError
+from pos.method import Method
+from pos.pipeline import Pipeline
+from pos.spr.rewriting import Rewriter
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: what is done to noise and text, and what it does not share with the others.
+
+    Args:
+        label: what the table calls it.
+        method: what is done to noise and text.
+        guidance: None takes the study's.
+        pool_size: retrieve among the first so many pairs of the pool; None takes all of it.
+        references: k of Eq. 6, 0 for a rewriter without references; None takes the rewriter's.
+        rewriter: None takes the study's.
+    """
+
+    label: str
+    method: Method
+    guidance: float | None = None
+    pool_size: int | None = None
+    references: int | None = None
+    rewriter: Rewriter | None = None
+
+    def pipeline(self, shared: Pipeline) -> Pipeline:
+        """The shared pipeline with what this row changes.
+
+        Raises:
+            PosError: a part that the method needs is absent, or the pool is smaller than the row needs.
+        """
+        retriever, rewriter = shared.retriever, self.rewriter or shared.rewriter
+        if self.method.retrieves and retriever is not None and self.pool_size is not None:
+            retriever = retriever.within(self.pool_size)
+        if self.method.rewrites and rewriter is not None:
+            if self.references is not None:
+                rewriter = rewriter.referring(self.references)
+            if retriever is not None and rewriter.references > len(retriever.pool):
+                raise PosError(
+                    f"{rewriter.references} references cannot be retrieved from a pool of "
+                    f"{len(retriever.pool)}: lower rewriter.references, or take a larger pool."
+                )
+        guidance = shared.guidance if self.guidance is None else self.guidance
+        return replace(shared, method=self.method, guidance=guidance, retriever=retriever, rewriter=rewriter)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of the videos this process makes, so that several machines can fill one folder.
+
+    Args:
+        index, count: part ``index`` of ``count``, counted from 0.
+
+    Raises:
+        PosError: an index outside 0 to count - 1.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise PosError(
+                f"shard {self.index} of {self.count} is not allowed: the index goes from 0 to count - 1."
+            )

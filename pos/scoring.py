@@ -1,0 +1,158 @@
+"""The scores of a study: metrics, differences from the first row, cost, noise and rewrites of every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from pos.data.manifest import Manifest
+from pos.generation import jsonable
+from pos.metrics.detectors import Detectors
+from pos.metrics.evaluation import METRICS, Score, compare, missing, record, score
+from pos.metrics.extraction import extract
+from pos.metrics.features import FeatureSet
+from pos.metrics.frames import GENERATED
+from pos.metrics.reference import Reference
+from pos.records import read_made, read_provenance, stem
+from pos.storage import content_hash
+from pos.study import Study
+from pos.summaries import cost, noise, rewriting
+
+_NONE = Reference({}, {}, "none")
+
+
+def score_study(
+    study: Study,
+    detectors: Detectors,
+    reference: Reference | None,
+    device: torch.device | str = "cpu",
+    unreferenced: str = "",
+) -> dict[str, Any]:
+    """Score every row of a study and compare it with the first; needs all videos.
+
+    Args:
+        study: whose videos were made.
+        detectors: those of them that are absent say why.
+        reference: None where there is none.
+        device: of the detectors.
+        unreferenced: why there is no reference.
+
+    Returns:
+        JSON-able: ``study``, ``setting``, and ``rows`` by key with label, method, guidance, metrics,
+        differences (None for the first), cost, noise, rewriting (None where nothing is rewritten), the folder
+        of the videos, and ``absent``: why a metric, or everything in a row that could not be made, is
+        missing, by name.
+
+    Raises:
+        PosError: a video is missing.
+    """
+    lacking = _lacking(detectors, reference, unreferenced)
+    computed = [name for name in METRICS if name not in lacking]
+    first = next(iter(study.rows), None)
+    results: dict[str, Any] = {}
+    baseline: Score | None = None
+    for key in study.pipelines:
+        made = [read_provenance(study.folder(key), request) for request in study.requests]
+        scored = None
+        if detectors.fingerprints:
+            seen = features(study, key, detectors, device)
+            scored = score(
+                seen, reference or _NONE, metrics=computed, splits=study.splits, resamples=study.resamples
+            )
+        baseline = scored if key == first else baseline
+        results[key] = _result(study, key, made, scored, baseline if key != first else None, lacking)
+    found = {name for row in results.values() for name in (*row["metrics"], *row["cost"])}
+    rows = {key: results.get(key) or _gap(study, key, {*METRICS, *found}) for key in study.rows}
+    return {"study": study.name, "setting": setting(study, detectors), "rows": rows}
+
+
+def features(study: Study, key: str, detectors: Detectors, device: torch.device | str = "cpu") -> FeatureSet:
+    """What the detectors see in a row's videos, in the order of ``study.requests``; kept beside them."""
+    requests, folder = study.requests, study.folder(key)
+    parts: list[Any] = [[stem(request) for request in requests], detectors.fingerprints]
+    if study.frames != GENERATED:
+        parts.append(asdict(study.frames))
+    path = folder / f"features-{content_hash(*parts)}.safetensors"
+    if path.exists():
+        return FeatureSet.load(path)
+    found = extract(
+        (read_made(folder, request, study.pipeline.frames) for request in requests),
+        [request.id for request in requests],
+        [request.prompt for request in requests],
+        detectors,
+        frames=study.frames,
+        device=device,
+        batch_size=study.score_batch,
+        label=f"Scoring {study.rows[key].label}",
+    )
+    found.save(path)
+    return found
+
+
+def setting(study: Study, detectors: Detectors) -> dict[str, Any]:
+    """All that was held fixed, JSON-able."""
+    pipeline = study.pipeline
+    return {
+        "benchmark": study.benchmark.name,
+        "manifest": Manifest.of(study.benchmark).hash,
+        "prompts": len(study.benchmark.prompts),
+        "seeds": list(study.seeds),
+        "steps": pipeline.steps,
+        "guidance": pipeline.guidance,
+        "backbone": pipeline.backbone.name,
+        "weights": pipeline.backbone.fingerprint,
+        "precision": str(pipeline.backbone.dtype).removeprefix("torch."),
+        "device": str(pipeline.backbone.device),
+        "settings": dict(study.settings),
+        "detectors": detectors.fingerprints,
+        "resamples": study.resamples,
+    }
+
+
+def _lacking(detectors: Detectors, reference: Reference | None, unreferenced: str) -> dict[str, str]:
+    """Why metrics cannot be computed, by metric."""
+    told = missing(detectors.fingerprints, reference or _NONE, detectors.absent)
+    if reference is None:
+        for name, metric in METRICS.items():
+            if metric.compared and metric.detector in detectors.fingerprints:
+                told[name] = unreferenced
+    return told
+
+
+def _result(
+    study: Study,
+    key: str,
+    provenance: list[dict[str, Any]],
+    scored: Score | None,
+    baseline: Score | None,
+    lacking: Mapping[str, str],
+) -> dict[str, Any]:
+    pipeline = study.pipelines[key]
+    return {
+        "label": study.rows[key].label,
+        "method": jsonable(asdict(pipeline.method)),
+        "guidance": pipeline.guidance,
+        "metrics": record(scored.estimates) if scored else {},
+        "differences": record(compare(scored, baseline)) if scored and baseline else None,
+        "cost": cost(provenance),
+        "noise": noise(provenance),
+        "rewriting": rewriting(provenance),
+        "videos": str(study.folder(key).relative_to(study.out)),
+        "absent": dict(lacking),
+    }
+
+
+def _gap(study: Study, key: str, names: Iterable[str]) -> dict[str, Any]:
+    """The result of a row that could not be made."""
+    row = study.rows[key]
+    nothing = dict.fromkeys(("guidance", "differences", "cost", "noise", "rewriting", "videos"))
+    return {
+        "label": row.label,
+        "method": jsonable(asdict(row.method)),
+        "metrics": {},
+        "absent": dict.fromkeys(sorted(names), study.gaps[key]),
+        **nothing,
+    }
