@@ -26,18 +26,21 @@ def read_answer(body: str, instruction: str, seconds: float) -> Reply:
         The reply; its problem is ``unreadable`` where the body is no chat completion, ``refused`` where the
         model or a filter declined.
     """
+    answer, content, problem = None, None, None
     try:
         answer = json.loads(body)
         choice = answer["choices"][0]
         content, refusal = choice["message"].get("content"), choice["message"].get("refusal")
-        refused = bool(refusal) or choice.get("finish_reason") == "content_filter"
+        if refusal or choice.get("finish_reason") == "content_filter":
+            problem = "refused"
+        elif not isinstance(content, str | None):
+            problem = "unreadable"
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        answer, content, refused = None, body, None
-    readable = refused is not None and isinstance(content, str | None)
-    problem = "refused" if refused else None if readable else "unreadable"
-    text = content or "" if isinstance(content, str | None) else ""
+        problem = "unreadable"
+    text = "" if problem or content is None else content
+    text = text.encode("utf-8", "ignore").decode()  # JSON may hold halves of characters
     read, written = _usage(answer, instruction, text)
-    return Reply("" if problem else text, problem, True, read, written, seconds)
+    return Reply(text, problem, True, read, written, seconds)
 
 
 def _usage(answer: Any, instruction: str, text: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from pos.errors import PosError
 from pos.spr.cleaning import clean_reply, is_refusal, one_line
+from pos.spr.engines import Reply
 from pos.spr.instruction import InstructionTemplate
 from pos.storage import RecordCache, content_hash
 
 if TYPE_CHECKING:
-    from pos.spr.engines import Engine, Reply
+    from pos.spr.engines import Engine
 
 log = logging.getLogger(__name__)
 
@@ -94,19 +95,38 @@ class Rewrite:
     instruction_tokens: int = 0
     reply_tokens: int = 0
 
+    def after(self, earlier: Rewrite | None) -> Rewrite:
+        """This outcome of a later attempt, with the cost of the earlier ones."""
+        if earlier is None:
+            return self
+        return replace(
+            self,
+            seconds=earlier.seconds + self.seconds,
+            instruction_tokens=earlier.instruction_tokens + self.instruction_tokens,
+            reply_tokens=earlier.reply_tokens + self.reply_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and the instruction to rewrite it."""
+
+    prompt: str
+    instruction: str
+
 
 @dataclass
 class Rewriter:
     """Rewrites prompts with a language model and references (Eq. 7), guarded and cached.
 
-    What a model answers is kept as it comes, so that a killed run asks nothing twice. A prompt that the model
-    never answered falls back to itself for this run; another run asks again.
+    What a model answers is kept as it comes, so that a killed run asks nothing twice, and another guard asks
+    nothing new. A prompt that the model never answered falls back to itself; another run asks again.
 
     Attributes:
         engine: the language model.
         template: the instruction; None asks with the prompt itself and takes the reply as it is (a table).
         guard: when a rewrite is refused.
-        cache: root folder of the cache; rewrites go to ``rewrites.jsonl`` there.
+        cache: root folder of the cache; replies go to ``replies.jsonl`` there.
         references: k, how many references the caller should retrieve for a prompt (Eq. 6; the paper's is 5).
         seed: of the sampling in the engine.
 
@@ -120,15 +140,15 @@ class Rewriter:
     cache: Path | str
     references: int = 5
     seed: int = 0
-    _records: RecordCache = field(init=False, repr=False)
-    _unheard: dict[str, Rewrite] = field(init=False, repr=False, default_factory=dict)
+    _heard: RecordCache = field(init=False, repr=False)
+    _unheard: dict[str, Reply] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.references < 0:
             raise PosError(f"references is {self.references}: a rewrite takes 0 or more of them.")
         if self.template is not None:
             self.template.body(self.references)
-        self._records = RecordCache(self.cache, "rewrites")
+        self._heard = RecordCache(self.cache, "replies")
 
     @property
     def fingerprint(self) -> str:
@@ -155,73 +175,76 @@ class Rewriter:
         """
         if len(prompts) != len(references):
             raise PosError(f"{len(references)} lists of references were given for {len(prompts)} prompts.")
-        common = self.fingerprint, encoder.fingerprint
-        keys = [content_hash(*pair, *common) for pair in zip(prompts, map(list, references), strict=True)]
-        asked = dict(zip(keys, zip(prompts, references, strict=True), strict=True))
-        news = False
+        pairs = zip(prompts, references, strict=True)
+        questions = [Question(prompt, self._instruction(prompt, examples)) for prompt, examples in pairs]
+        rewrites: dict[Question, Rewrite] = {}
+        unsettled, news = list(dict.fromkeys(questions)), False
         for attempt in range(self.guard.retries + 1):
-            due = {key: pair for key, pair in asked.items() if self._is_due(key, attempt)}
-            if due:
-                self._ask(due, attempt, encoder)
-                news = True
-        rewrites = [self._known(key) for key in keys]
+            news |= self._ask(unsettled, attempt)
+            for question, rewrite in self._judge(unsettled, attempt, encoder):
+                rewrites[question] = rewrite.after(rewrites.get(question))
+            unsettled = [
+                question
+                for question in unsettled
+                if not rewrites[question].accepted and rewrites[question].attempts == attempt + 1
+            ]
         if news:
-            log.info("%s", told(summarize(list(dict(zip(keys, rewrites, strict=True)).values()))))
-        return rewrites
-
-    def _known(self, key: str) -> Rewrite | None:
-        record = self._records.get(key)
-        return self._unheard.get(key) or (Rewrite(**record) if record else None)
-
-    def _is_due(self, key: str, attempt: int) -> bool:
-        """Whether this attempt is the next one for a prompt."""
-        known = self._known(key)
-        if known is None:
-            return attempt == 0
-        return key not in self._unheard and not known.accepted and known.attempts == attempt
-
-    def _ask(self, due: dict[str, tuple[str, Sequence[str]]], attempt: int, encoder: Similarity) -> None:
-        keys = list(due)
-        instructions = [self._instruction(*pair) for pair in due.values()]
-        label = "Rewriting prompts" if attempt == 0 else f"Rewriting again ({attempt})"
-        with tqdm(total=len(keys), desc=label, unit="prompt") as progress:
-            for replies in self.engine.complete(instructions, attempt=attempt, seed=self.seed):
-                heard = {keys[row]: reply for row, reply in replies.items()}
-                self._keep(heard, {key: due[key][0] for key in heard}, attempt, encoder)
-                progress.update(len(replies))
+            log.info("%s", told(summarize(list(rewrites.values()))))
+        return [rewrites[question] for question in questions]
 
     def _instruction(self, prompt: str, examples: Sequence[str]) -> str:
         if self.template is None:
             return prompt
         return self.template.render(examples, prompt, self.guard.max_words)
 
-    def _keep(
-        self, replies: dict[str, Reply], prompts: dict[str, str], attempt: int, encoder: Similarity
-    ) -> None:
-        """Let the guard judge replies, and store the outcome at once."""
+    def _ask(self, questions: Sequence[Question], attempt: int) -> bool:
+        """Get the replies that are not there yet, and keep each as it comes; whether there were any."""
+        keys = {self._key(question, attempt): question.instruction for question in questions}
+        new = [key for key in keys if self._heard.get(key) is None and key not in self._unheard]
+        if not new:
+            return False
+        label = "Rewriting prompts" if attempt == 0 else f"Rewriting again ({attempt})"
+        with tqdm(total=len(new), desc=label, unit="prompt") as progress:
+            asked = [keys[key] for key in new]
+            for replies in self.engine.complete(asked, attempt=attempt, seed=self.seed):
+                for row, reply in replies.items():
+                    if reply.heard:
+                        self._heard.put(new[row], asdict(reply))
+                    else:
+                        self._unheard[new[row]] = reply
+                progress.update(len(replies))
+        return True
+
+    def _key(self, question: Question, attempt: int) -> str:
+        return content_hash(question.instruction, self.engine.fingerprint, attempt, self.seed)
+
+    def _judge(
+        self, questions: Sequence[Question], attempt: int, encoder: Similarity
+    ) -> Iterator[tuple[Question, Rewrite]]:
+        """What the guard makes of the replies of an attempt."""
+        keys = [self._key(question, attempt) for question in questions]
+        replies = [self._unheard.get(key) or Reply(**self._heard.get(key)) for key in keys]
         clean = one_line if self.template is None else clean_reply
-        said = {key: text for key, reply in replies.items() if (text := clean(reply.text))}
-        cosines = encoder.similarity([prompts[key] for key in said], list(said.values()))
-        similarity = dict(zip(said, map(float, cosines), strict=True))
-        for key, reply in replies.items():
-            text, cosine = said.get(key, ""), similarity.get(key, 0.0)
+        texts = [clean(reply.text) for reply in replies]
+        said = [(question.prompt, text) for question, text in zip(questions, texts, strict=True) if text]
+        scores = encoder.similarity([prompt for prompt, _ in said], [text for _, text in said])
+        cosines = dict(zip(said, map(float, scores), strict=True))
+        for question, reply, text in zip(questions, replies, texts, strict=True):
+            cosine = cosines.get((question.prompt, text), 0.0)
             reason = reply.problem or self.guard.objection(text, cosine)
-            before = self._known(key) or Rewrite("", False, 0, 0.0, None)
-            rewrite = replace(
-                before,
-                text=prompts[key] if reason else text,
-                accepted=reason is None,
-                attempts=attempt + reply.heard,
-                similarity=cosine,
-                reason=reason,
-                seconds=before.seconds + reply.seconds,
-                instruction_tokens=before.instruction_tokens + reply.instruction_tokens,
-                reply_tokens=before.reply_tokens + reply.reply_tokens,
+            yield (
+                question,
+                Rewrite(
+                    text=question.prompt if reason else text,
+                    accepted=reason is None,
+                    attempts=attempt + reply.heard,
+                    similarity=cosine,
+                    reason=reason,
+                    seconds=reply.seconds,
+                    instruction_tokens=reply.instruction_tokens,
+                    reply_tokens=reply.reply_tokens,
+                ),
             )
-            if reply.heard:
-                self._records.put(key, asdict(rewrite))
-            else:
-                self._unheard[key] = rewrite
 
 
 def summarize(rewrites: Sequence[Rewrite]) -> dict[str, Any]:

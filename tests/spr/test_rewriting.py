@@ -146,7 +146,7 @@ def test_what_was_rewritten_is_not_asked_again(tmp_path):
     assert silent.calls == []
 
 
-@pytest.mark.parametrize("change", ["references", "engine", "guard", "template", "number", "seed", "encoder"])
+@pytest.mark.parametrize("change", ["references", "engine", "limit", "template", "seed"])
 def test_whatever_changes_a_rewrite_asks_again(tmp_path, change):
     rewriter(tmp_path, ScriptedEngine({"red ring": ["a red ring"]})).rewrite(
         ["red ring"], [REFERENCES], WordOverlap()
@@ -154,19 +154,35 @@ def test_whatever_changes_a_rewrite_asks_again(tmp_path, change):
     engine = ScriptedEngine(
         {"red ring": ["one red ring"]}, fingerprint="other" if change == "engine" else "scripted"
     )
-    other = rewriter(tmp_path, engine, **({"max_words": 5} if change == "guard" else {}))
-    encoder = WordOverlap()
+    other = rewriter(tmp_path, engine, **({"max_words": 5} if change == "limit" else {}))
     if change == "template":
         other.template = InstructionTemplate("{examples}\nIn {max_words} words: {prompt}\nAnswer:")
-    if change == "number":
-        other.references = 3
     if change == "seed":
         other.seed = 1
-    if change == "encoder":
-        encoder.fingerprint = "other"
     references = REFERENCES[:1] if change == "references" else REFERENCES
-    assert other.rewrite(["red ring"], [references], encoder)[0].text == "one red ring"
+    assert other.rewrite(["red ring"], [references], WordOverlap())[0].text == "one red ring"
     assert engine.seeds == {other.seed}
+
+
+def test_another_guard_judges_again_and_asks_nothing(tmp_path):
+    engine = ScriptedEngine({"red ring": ["a red ring"], "old tree": ["sea", "sea"]})
+    prompts = ["red ring", "old tree"]
+    rewriter(tmp_path, engine).rewrite(prompts, [REFERENCES] * 2, WordOverlap())
+    silent = ScriptedEngine({})
+    lenient = rewriter(tmp_path, silent, min_similarity=-1).rewrite(prompts, [REFERENCES] * 2, WordOverlap())
+    assert [rewrite.text for rewrite in lenient] == ["a red ring", "sea"]
+    assert [rewrite.attempts for rewrite in lenient] == [1, 1]
+    hasty = rewriter(tmp_path, silent, retries=0).rewrite(prompts, [REFERENCES] * 2, WordOverlap())
+    assert [rewrite.reason for rewrite in hasty] == [None, "dissimilar"]
+    assert silent.calls == []
+
+
+def test_prompts_that_differ_in_spaces_share_a_reply_and_not_a_fallback(tmp_path):
+    engine = ScriptedEngine({"old tree": ["sea", "sea"]})
+    prompts = ["old tree", "old  tree"]
+    rewrites = rewriter(tmp_path, engine).rewrite(prompts, [REFERENCES] * 2, WordOverlap())
+    assert [rewrite.text for rewrite in rewrites] == prompts
+    assert engine.calls == [(0, ["old tree"]), (1, ["old tree"])]
 
 
 def test_a_killed_run_keeps_the_batches_it_finished(tmp_path):

@@ -134,7 +134,7 @@ def test_answers_are_kept_as_they_come(tmp_path):
         asking = rewriter(chat, tmp_path, timeout_ms=10_000, concurrency=2)
         run = threading.Thread(target=rewrite, args=(asking, prompts, tmp_path))
         run.start()
-        kept = tmp_path / "rewrites.jsonl"
+        kept = tmp_path / "replies.jsonl"
         for _ in range(500):
             if kept.exists() and kept.read_text().count("\n") == 2:
                 break
