@@ -137,3 +137,11 @@ def test_videos_of_different_length_are_refused(tmp_path):
     with pytest.raises(PosError, match=r"\[4, 5\] frames"):
         write_report(tmp_path / "r.html", title="t", summary="s", tables=[], panels=[panel])
     assert not (tmp_path / "r.html").exists()
+
+
+def test_a_study_without_rows_or_videos_has_a_report(tmp_path):
+    """A figure alone."""
+    write_report(tmp_path / "r.html", title="figure2", summary="s", tables=[], pictures={"plot": b"PNG"})
+    page = (tmp_path / "r.html").read_text()
+    assert "data:image/png;base64,UE5H" in page
+    assert not {'id="search"', 'id="pause"', "<table"} & set(re.findall(r'id="\w+"|<table', page))
