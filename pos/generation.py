@@ -20,7 +20,8 @@ from pos.data.video import write_lossless, write_preview
 from pos.diffusion.noise import sample_id
 from pos.errors import PosError
 from pos.ona.reconstruction import Check
-from pos.pipeline import Pipeline, Request, Sample
+from pos.pipeline import Pipeline
+from pos.samples import Request, Sample
 from pos.storage import lock_folder, write_atomic
 
 log = logging.getLogger(__name__)

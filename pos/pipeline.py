@@ -23,10 +23,11 @@ from pos.errors import PosError
 from pos.method import Method
 from pos.networks.placement import memory_advice
 from pos.ona.inversion import Inverted, Inverter
-from pos.ona.mixture import mix, noise_statistics
+from pos.ona.mixture import mix
 from pos.ona.npnet import NPNet
 from pos.ona.reconstruction import Check
 from pos.retrieval import Neighbour, Retriever
+from pos.samples import Plan, Request, Sample, own_provenance
 from pos.spr.hybrid import HybridSemantics, rewritten_steps
 from pos.spr.rewriting import Rewrite, Rewriter
 from pos.storage import TensorCache, content_hash
@@ -38,34 +39,6 @@ PACKAGES = ("torch", "diffusers", "transformers")
 
 PLANNED_VIDEOS = 1024
 """Videos prepared at a time: their guided noises are held in memory until they are used."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One video to make. Equal ``id`` and ``seed`` get the same base noise under every method."""
-
-    prompt: str
-    seed: int
-    id: str
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A generated video, uint8 (f, c, height, width), and where it comes from (JSON-able)."""
-
-    request: Request
-    video: Tensor
-    provenance: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A request and what was prepared for it."""
-
-    request: Request
-    neighbours: list[Neighbour]
-    rewrite: Rewrite | None
-    inverted: Inverted | None
 
 
 @dataclass
@@ -184,7 +157,7 @@ class Pipeline:
             "choose precision=fp16, or lower backbone.decode_chunk"
         )
 
-    def _plan(self, requests: Sequence[Request]) -> list[_Plan]:
+    def _plan(self, requests: Sequence[Request]) -> list[Plan]:
         """What comes before denoising: neighbours (Eq. 3, 6), rewrites (Eq. 7), inverted noises (Eq. 2)."""
         prompts = [request.prompt for request in requests]
         neighbours: list[list[Neighbour]] = [[] for _ in prompts]
@@ -197,7 +170,7 @@ class Pipeline:
             rewrites = self.rewriter.rewrite(prompts, references, self.retriever.encoder)
         inverts = self.method.inverts
         inverted = self._invert([found[0] for found in neighbours]) if inverts else [None] * len(prompts)
-        return [_Plan(*parts) for parts in zip(requests, neighbours, rewrites, inverted, strict=True)]
+        return [Plan(*parts) for parts in zip(requests, neighbours, rewrites, inverted, strict=True)]
 
     def _invert(self, nearest: Sequence[Neighbour]) -> list[Inverted]:
         """The guided noise of each request's nearest clip; a clip that requests share is inverted once."""
@@ -222,7 +195,7 @@ class Pipeline:
         by_clip = dict(zip(clips, inverted, strict=True))
         return [by_clip[neighbour.index] for neighbour in nearest]
 
-    def _generate_batch(self, plans: Sequence[_Plan], shared: dict[str, Any]) -> Iterator[Sample]:
+    def _generate_batch(self, plans: Sequence[Plan], shared: dict[str, Any]) -> Iterator[Sample]:
         started = time.perf_counter()
         requests = [plan.request for plan in plans]
         ids, seeds = [request.id for request in requests], [request.seed for request in requests]
@@ -250,10 +223,10 @@ class Pipeline:
         seconds = (time.perf_counter() - started) / len(plans)
         evaluations = guided.evaluations + predicted
         for plan, video, mixed in zip(plans, videos, eps_start, strict=True):
-            own = _own_provenance(plan, mixed, self._eta(plan), evaluations, seconds)
+            own = own_provenance(plan, mixed, self._eta(plan), evaluations, seconds)
             yield Sample(plan.request, video, own | shared)
 
-    def _mix(self, eps: Tensor, plans: Sequence[_Plan]) -> tuple[Tensor, int]:
+    def _mix(self, eps: Tensor, plans: Sequence[Plan]) -> tuple[Tensor, int]:
         """eps_mix of Eq. 4, and the network evaluations that predicting the guided noise took."""
         if self.method.inverts:
             guided_noise, evaluations = torch.stack([plan.inverted.noise for plan in plans]), 0
@@ -271,13 +244,13 @@ class Pipeline:
         rows = zip(eps.split(1), guided_noise.split(1), map(self._eta, plans), strict=True)
         return torch.cat([mix(own, guided, eta, preserving) for own, guided, eta in rows]), evaluations
 
-    def _eta(self, plan: _Plan) -> float:
+    def _eta(self, plan: Plan) -> float:
         """The weight of a video's guided noise: the method's, unless its clip was badly inverted."""
         if plan.inverted is None or self.inversion_check is None:
             return self.method.eta
         return self.inversion_check.eta(self.method.eta, plan.inverted.reconstruction.psnr)
 
-    def _semantics(self, plans: Sequence[_Plan]) -> HybridSemantics:
+    def _semantics(self, plans: Sequence[Plan]) -> HybridSemantics:
         """The conditioning of every step (Eq. 8); without a rewrite both halves are the original prompt."""
         original = self.backbone.encode_text([plan.request.prompt for plan in plans])
         if not self.method.rewrites:
@@ -301,28 +274,3 @@ class Pipeline:
             "config": self.config_hash,
             "versions": {"pos": __version__, **{name: version(name) for name in PACKAGES}},
         }
-
-
-def _own_provenance(
-    plan: _Plan, eps_start: Tensor, eta: float, evaluations: int, sampling: float
-) -> dict[str, Any]:
-    """What tells one video from the others."""
-    inverted = plan.inverted
-    seconds = {
-        "sampling": sampling,
-        "inversion": inverted.seconds if inverted else 0.0,
-        "rewriting": plan.rewrite.seconds if plan.rewrite else 0.0,
-    }
-    return {
-        "prompt": plan.request.prompt,
-        "rewritten_prompt": plan.rewrite.text if plan.rewrite else None,
-        "rewrite": asdict(plan.rewrite) if plan.rewrite else None,
-        "neighbours": [asdict(neighbour) for neighbour in plan.neighbours],
-        "id": plan.request.id,
-        "seed": plan.request.seed,
-        "inversion": inverted.told() if inverted else None,
-        "eta": eta,
-        "start_noise": noise_statistics(eps_start[None]),
-        "evaluations": evaluations + (inverted.evaluations if inverted else 0),
-        "seconds": seconds,
-    }

@@ -12,7 +12,7 @@ from torch import Tensor
 from pos.data.shapes.splits import Prompt
 from pos.data.video import read_video
 from pos.errors import PosError
-from pos.pipeline import Request
+from pos.samples import Request
 from pos.storage import write_atomic
 
 PROMPTS = "prompts.json"

@@ -17,9 +17,10 @@ from pos.data.benchmarks import Benchmark
 from pos.errors import PosError
 from pos.generation import store
 from pos.metrics.frames import GENERATED, Frames
-from pos.pipeline import Pipeline, Request, Sample
+from pos.pipeline import Pipeline
 from pos.records import claim, read_made, read_provenance, stem
 from pos.rows import Row, Shard
+from pos.samples import Request, Sample
 from pos.storage import lock_folder, write_atomic
 
 __all__ = ["Row", "Shard", "Study"]

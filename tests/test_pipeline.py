@@ -22,8 +22,9 @@ from pos.generation import make_requests
 from pos.method import Method
 from pos.ona.npnet import NPNet
 from pos.ona.reconstruction import Check
-from pos.pipeline import Pipeline, Request, Sample
+from pos.pipeline import Pipeline
 from pos.retrieval import Retriever
+from pos.samples import Request, Sample
 from tests.closed_form import COLOURS, ColourBackbone, ColourPool, WordCounts
 from tests.known import ROWS, known_pipeline
 

@@ -13,7 +13,8 @@ import pytest
 from pos.generation import jsonable, make_requests
 from pos.method import Method
 from pos.ona.npnet import NPNet
-from pos.pipeline import Pipeline, Request
+from pos.pipeline import Pipeline
+from pos.samples import Request
 from tests.closed_form import ColourBackbone
 from tests.known import ROWS, known_pipeline
 

@@ -13,8 +13,9 @@ from pos.backbones.base import Backbone
 from pos.benchmarking.measures import timed
 from pos.method import Method
 from pos.ona.inversion import Inverter
-from pos.pipeline import Pipeline, Request
+from pos.pipeline import Pipeline
 from pos.retrieval import Neighbour
+from pos.samples import Request
 from pos.spr.rewriting import Rewrite
 from pos.storage import TensorCache
 
