@@ -25,15 +25,16 @@ Task = Callable[["DictConfig"], "sweep.Values | None"]
 """A command: the values that it returns stand in the table of a sweep."""
 
 # Hydra makes no folders and no logs of its own: a job writes to its key `out`, a job of a sweep to a folder
-# in it that is named by what was typed, but for texts and paths.
-_UNNAMED = sorted(overrides.SENTENCES | overrides.LITERALS - {"seeds"})
+# in it that is named by what was typed, but for texts, paths and what changes no result.
+_NO_RESULT = {"objectives", "logger", *(f"logger.{key}" for key in ("mode", "project", "entity", "group", "tags"))}
+_UNNAMED = sorted(overrides.SENTENCES | overrides.LITERALS - {"seeds"} | _NO_RESULT)
 _QUIET = (
     "hydra.run.dir=.",
     "hydra.output_subdir=null",
     "hydra/job_logging=none",
     "hydra/hydra_logging=none",
     "hydra.sweep.dir=${oc.select:out,outputs/sweep}",
-    "hydra.sweep.subdir=${hydra.job.override_dirname}",
+    "hydra.sweep.subdir='${job_folder:${hydra.job.override_dirname}}'",
     f"hydra.job.config.override_dirname.exclude_keys=[{','.join(_UNNAMED)}]",
     "+hydra.callbacks.watch._target_=pos.cli.sweep.Watch",
 )
@@ -69,7 +70,9 @@ def _run(task: Task, config_name: str, arguments: Sequence[str]) -> int:
     try:
         check_added(conf, config_name, arguments)
         with logging_redirect_tqdm():
-            _run_hydra(task, conf, config_name, overrides.prepare(arguments, _QUIET))
+            _run_hydra(
+                task, conf, config_name, overrides.prepare(arguments, [*_QUIET, *sweep.settings(arguments)])
+            )
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what is finished stays, and the same command goes on from there\n")
         return 130

@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+# Launchers and sweepers are packages of their own: the extra that installs each.
+_PLUGINS = {
+    "hydra/launcher": {
+        "joblib": "sweeps",
+        "submitit_local": "sweeps",
+        "submitit_slurm": "sweeps",
+        "ray": "ray",
+    },
+    "hydra/sweeper": {"optuna": "sweeps"},
+}
+# What launchers raise when the process of a job is gone.
+_DEATHS = {"TerminatedWorkerError", "BrokenProcessPool", "UncompletedJobError", "WorkerCrashedError"}
+
+
 def explain(error: BaseException, conf: Path, config_name: str, arguments: Sequence[str]) -> str | None:
     """One sentence for a mistake of the user's or a limit of the machine; None for a bug."""
     chain = list(_chain(error))
@@ -89,11 +103,21 @@ def _of_hydra(error: BaseException, conf: Path, config_name: str, arguments: Seq
 
 def _unknown_option(missing: str | None, conf: Path) -> str | None:
     group, _, option = (missing or "").removesuffix(".yaml").rpartition("/")
+    if group.startswith("hydra/"):
+        return _unknown_plugin(group, option)
     options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
     if not group or option in options:
         return None
     if not options:
         return f"There is no configuration '{missing}'.{_close(group, _groups(conf))}"
+    return f"There is no {group} '{option}': choose one of {', '.join(options)}.{_close(option, options)}"
+
+
+def _unknown_plugin(group: str, option: str) -> str | None:
+    extras = _PLUGINS.get(group, {})
+    if option in extras:
+        return f"{group}={option} needs a package: install it with pip install 'pos-t2v[{extras[option]}]'."
+    options = ["basic", *extras]
     return f"There is no {group} '{option}': choose one of {', '.join(options)}.{_close(option, options)}"
 
 
@@ -163,6 +187,11 @@ def _of_constructor(error: InstantiationException) -> str | None:
 def _of_machine(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
+    if type(error).__name__ in _DEATHS:
+        return (
+            "The process of a job was killed (is there enough memory?): what the others made stays, and the "
+            "same command goes on with what is left."
+        )
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "Out of memory: lower batch_size, frames, height or width."
     return None

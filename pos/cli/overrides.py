@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 from pos.errors import PosError
 
-# Keys (the last part of a dotted key) whose value is a sentence: `prompt=null` is the prompt "null".
+# Keys of the commands whose value is a sentence: `prompt=null` is the prompt "null".
 SENTENCES = frozenset({"prompt", "negative_prompt"})
 # Keys whose value is a path or a list of our own (`seeds=0,2,5`): literal too, but `null` still means "none".
-LITERALS = frozenset({"prompts", "seeds", "out", "path", "videos", "cache", "export", "source", "folder"}) | {
-    "annotations", "manifest", "reference", "a", "b",
+LITERALS = frozenset({"prompts", "out", "videos", "cache", "export", "source", "manifest"}) | {
+    "reference", "a", "b", "benchmark.prompts",
 }  # fmt: skip
+# The same of any choice, by the last part of the key (`pool.path`): nothing else has these names.
+NESTED = frozenset({"path", "folder", "annotations", "seeds"})
 
-_OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?:[\w/@:]+\.)*(?P<name>\w+))=(?P<value>.*)", re.DOTALL)
+_OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?P<plain>(?:[\w/@:]+\.)*(?P<name>\w+)))=(?P<value>.*)", re.DOTALL)
 
 
 def prepare(arguments: Sequence[str], settings: Sequence[str] = ()) -> list[str]:
@@ -34,11 +36,15 @@ def _is_override(argument: str) -> bool:
 
 def _prepare_one(argument: str) -> str:
     match = _OVERRIDE.fullmatch(argument)
-    if match is None or match["name"] not in SENTENCES | LITERALS:
+    if match is None or not _is_text(match):
         return argument
-    if match["name"] in LITERALS and match["value"] == "null":
+    if match["plain"] not in SENTENCES and match["value"] == "null":
         return argument
     return f"{match['key']}={quote(match['value'], match['key'])}"
+
+
+def _is_text(match: re.Match[str]) -> bool:
+    return match["plain"] in SENTENCES | LITERALS or match["name"] in NESTED
 
 
 def quote(text: str, key: str = "text") -> str:
@@ -62,7 +68,7 @@ def typed(override: str) -> tuple[str, str]:
     match = _OVERRIDE.fullmatch(override)
     if match is None:  # a deletion: ~key
         return override, ""
-    if match["name"] not in SENTENCES | LITERALS:
+    if not _is_text(match):
         return match["key"], match["value"]
     value = OverridesParser.create().parse_override(override).value()
     return match["key"], "null" if value is None else str(OmegaConf.create({"text": value}).text)

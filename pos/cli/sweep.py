@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
 
 from pos.cli import overrides
 from pos.cli.process import set_up_logging, started_as
 from pos.errors import PosError
-from pos.storage import write_atomic
+from pos.storage import content_hash, write_atomic
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -28,8 +30,39 @@ log = logging.getLogger(__name__)
 RECORD = "job.json"
 """In the folder of every job: what it was given, what it measured, how long it took, or why it failed."""
 
+_GONE = "It has not ended: it was killed, or is still running."
+
+_LONGEST_NAME = 230
+"""Bytes of a folder's name; most file systems take 255."""
+
 Values = Mapping[str, Any]
 """What a task returns for the table: numbers, or mappings with ``value``, ``low`` and ``high``, by name."""
+
+
+# What hydra/sweeper=optuna is unless told otherwise: FVD down and CLIPSIM up, a failed job is no end, and the
+# same command asks for the same settings. It needs no database then (Optuna 2's need an older SQLAlchemy).
+_OPTUNA = (
+    "hydra.sweeper.direction=[minimize,maximize]",
+    "hydra.sweeper.max_failure_rate=1.0",
+    "hydra.sweeper.n_jobs=1",
+    "hydra.sweeper.sampler.seed=0",
+)
+
+
+def settings(arguments: Sequence[str]) -> tuple[str, ...]:
+    """What a sweeper is set to before the typed arguments count."""
+    return _OPTUNA if "hydra/sweeper=optuna" in arguments else ()
+
+
+def job_folder(typed: str) -> str:
+    """What was typed as the name of a folder; the end of what a file system would refuse becomes a hash."""
+    start, slash, name = typed.rpartition("/")
+    if len(name.encode()) > _LONGEST_NAME:
+        name = f"{name[: _LONGEST_NAME // 2]}-{content_hash(name)}"  # a letter may take several bytes
+    return f"{start}{slash}{name}"
+
+
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 class Watch(Callback):
@@ -40,9 +73,10 @@ class Watch(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Failures of an earlier sweep in this folder are forgotten: they stand in no table twice."""
         Watch.folder = Path(config.hydra.sweep.dir)
-        for path, record in _records(Watch.folder):
-            if record["failed"]:
-                path.unlink(missing_ok=True)
+        with contextlib.suppress(PosError):  # a damaged record is told of at the end
+            for path, record in _records(Watch.folder):
+                if record["failed"]:
+                    path.unlink(missing_ok=True)
 
 
 def own_folder() -> Path | None:
@@ -77,13 +111,15 @@ def run_job(
     _put_into(folder, cfg)
     typed = _typed()
     alone = typed | {key: cfg[key] for key in ("out", "export") if key in cfg}
-    record: dict[str, Any] = {"overrides": typed, "values": None, "objectives": [], "failed": None}
+    record: dict[str, Any] = {"overrides": typed, "values": None, "objectives": [], "failed": _GONE}
+    _write(folder, record)
     began, objectives = time.perf_counter(), None
     try:
         with started_as([script, *(f"{key}={value}" for key, value in alone.items())], full_error=False):
             record["values"] = values = dict(task(cfg) or {})
             record["objectives"] = names = list(cfg.get("objectives") or [])
             objectives = [_number(name, values) for name in names] or None
+        record["failed"] = None
     except Exception as error:  # one job must not end the others
         record["failed"] = sentence(error)
         if record["failed"] is None:
@@ -91,8 +127,7 @@ def run_job(
             record["failed"] = f"{type(error).__name__}: {error}"
         log.warning("The job in %s failed: %s", folder, record["failed"])
     record["seconds"] = round(time.perf_counter() - began, 3)
-    if os.environ.get("SLURM_PROCID", "0") == "0":  # one of the processes that a scheduler starts for a job
-        write_atomic(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    _write(folder, record)
     return objectives
 
 
@@ -125,6 +160,11 @@ def check(sweep: Sweep, folder: Path) -> None:
         )
 
 
+def _write(folder: Path, record: dict[str, Any]) -> None:
+    if os.environ.get("SLURM_PROCID", "0") == "0":  # a scheduler may start several processes for one job
+        write_atomic(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
 def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in folder.rglob(RECORD):
         try:
@@ -145,7 +185,6 @@ def _put_into(folder: Path, cfg: DictConfig) -> None:
 def _typed() -> dict[str, str]:
     """What was typed, by key, with this job's value where there are several."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
     task = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     return dict(overrides.typed(text) for text in task)

@@ -75,7 +75,7 @@ def scatter(points: Sequence[tuple[str, float, float, bool]], across: Column, up
     for number, x in ((min(numbers[0]), _MARGIN), (max(numbers[0]), _WIDTH - _MARGIN)):
         parts.append(_text(x, low + 16, value(Cell(number), across), "soft"))
     for number, y in ((min(numbers[1]), _HEIGHT - _MARGIN), (max(numbers[1]), _MARGIN)):
-        parts.append(_text(edge - 16, y + 4, value(Cell(number), up), "soft"))
+        parts.append(_text(edge - 22, y + 4, value(Cell(number), up), "soft"))
     front = sorted(place(point) for point in points if point[3])
     joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in front)
     parts.append(f'<polyline class="line" points="{joined}"/>')

@@ -86,16 +86,16 @@ class Sweep:
 
     def to_markdown(self) -> str:
         """A line a job: what was typed, the values, and for a failed job the reason."""
-        front = self.front if len(self.objectives) > 1 else []
+        front, shown = self.front if len(self.objectives) > 1 else [], self._shown
         lines = {}
         for job in self.jobs:
-            cells = [value(job.cell(column.key), column) for column in self.columns]
+            cells = [value(job.cell(column.key), column) for column in shown]
             told = f"failed: {job.failed}" if job.failed else FRONT if job in front else ""
-            label = ", ".join(f"{key}={job.overrides.get(key, '')}" for key in self.keys) or job.name
-            lines[label] = [*cells, told]
+            label = ", ".join(f"{name}={job.overrides.get(key, '')}" for key, name in self._names.items())
+            lines[label or job.name] = [*cells, told]
         failed = sum(bool(job.failed) for job in self.jobs)
         title = f"**{len(self.jobs)} jobs{f', {failed} failed' if failed else ''}**"
-        parts = [title, grid("", [*(column.heading for column in self.columns), ""], lines)]
+        parts = [title, grid("", [*(column.heading for column in shown), "note"], lines)]
         if front:
             named = " and ".join(column.label for column in self.objectives)
             parts.append(
@@ -120,7 +120,7 @@ class Sweep:
     def files(self) -> dict[str, str]:
         """What a sweep writes, by file name: table, heat maps where two numbers vary, and the front."""
         files = {"sweep.md": self.to_markdown(), "sweep.csv": self.to_csv()}
-        for column in self.columns:
+        for column in self._shown:
             drawn = self._heatmap(column) if column.better else None
             if drawn:
                 files[f"heat_{column.key}.svg"] = drawn
@@ -128,6 +128,19 @@ class Sweep:
             files["pareto.csv"] = self.to_csv(self.front)
             files["pareto.svg"] = self._scatter()
         return files
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """The keys without what stands before the last dot, where that leaves them different."""
+        short = {key: key.rpartition(".")[2] for key in self.keys}
+        return short if len(set(short.values())) == len(short) else {key: key for key in self.keys}
+
+    @property
+    def _shown(self) -> list[Column]:
+        """All columns but details, such as accuracy_shape beside accuracy: these stand in the CSV."""
+        names = {column.key for column in self.columns}
+        parts = {name: [name[:i] for i, letter in enumerate(name) if letter == "_"] for name in names}
+        return [column for column in self.columns if not names & set(parts[column.key])]
 
     def _bounds(self, name: str) -> tuple[str, ...]:
         return _BOUNDS if any(job.cell(name).low is not None for job in self.jobs) else _BOUNDS[:1]
@@ -140,7 +153,7 @@ class Sweep:
         if any(None in place for place in places):
             return None
         values = [job.cell(column.key).value for job in self.jobs]
-        return heatmap(dict(zip(places, values, strict=True)), column, *self.keys)
+        return heatmap(dict(zip(places, values, strict=True)), column, *self._names.values())
 
     def _scatter(self) -> str:
         across, up = self.objectives[:2]

@@ -22,6 +22,7 @@ out: outputs/show # a folder
 number: 1 # a number
 needed: ??? # no default
 action: show # what to do
+objectives: [] # what a sweep looks at
 
 nested:
   path: null # a path within
@@ -92,9 +93,30 @@ def exhaust(cfg):
     raise MemoryError
 
 
+def measure(cfg):
+    return {"fvd": 10 * cfg.number, "clipsim": {"value": cfg.number, "low": 0, "high": cfg.number + 1}}
+
+
+def leave(cfg):
+    spec = str(sys.modules["__main__"].__spec__)
+    print(json.dumps({"found": os.environ.get("LEFT"), "argv": sys.argv, "spec": spec}))
+    os.environ["LEFT"] = "here"
+
+
+def die(cfg):
+    os.kill(os.getpid(), 9)
+
+
+# By name, and not from globals(): a launcher takes along what main refers to.
+ACTIONS = {
+    action.__name__: action
+    for action in (show, fail, interrupt, write, overflow, build, need, bug, exhaust, measure, leave, die)
+}
+
+
 @command("show")
 def main(cfg):
-    globals()[cfg.action](cfg)
+    return ACTIONS[cfg.action](cfg)
 
 
 if __name__ == "__main__":

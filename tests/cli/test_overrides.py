@@ -102,6 +102,17 @@ def test_other_keys_are_left_to_hydra():
     assert prepare(arguments) == arguments
 
 
+def test_a_name_that_is_a_commands_own_is_free_in_its_choices():
+    """A number stays a number, and a sweep over it a sweep."""
+    arguments = ["task.accuracy.prompts=4", "profile.prompts=4,8", "+subject.source=1.5"]
+    assert prepare(arguments) == arguments
+    assert prepare(["benchmark.prompts=a, b.csv", "pool.annotations=null", "profile.seeds=0,2"]) == [
+        "benchmark.prompts='a, b.csv'",
+        "pool.annotations=null",
+        "profile.seeds='0,2'",
+    ]
+
+
 def test_null_is_a_prompt_but_no_path():
     assert prepare(["prompt=null", "prompts=null"]) == ["prompt='null'", "prompts=null"]
 
