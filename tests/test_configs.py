@@ -98,7 +98,7 @@ def test_every_command_has_its_script(command: str):
 
 def test_every_folder_of_choices_is_tested():
     tested = {choice.lstrip("+").split("=")[0] for _, choice in CASES if choice}
-    part_of_others = {"instruction", "network", "protocol", "hydra"}
+    part_of_others = {"instruction", "network", "protocol"}
     assert {path.name for path in CONF.iterdir() if path.is_dir()} == tested | part_of_others
 
 
