@@ -16,6 +16,11 @@ from tests.test_commands import files, run, start
 SECRET = "sk-planted-0123456789abcdef"
 PROMPTS = [f"a {colour} ring" for colour in ("red", "blue", "green", "white", "purple", "orange")]
 SPR = ("method=spr", "steps=2", "rewriter.references=0")  # without references no pool is searched
+EXACT = (
+    "~backbone",
+    "+backbone._target_=tests.closed_form.ColourBackbone",
+    "retriever.encoder._target_=tests.closed_form.WordCounts",
+)
 
 
 @pytest.fixture
@@ -33,10 +38,11 @@ def rewrites(folder: Path) -> dict[str, str]:
     }
 
 
-def test_a_killed_run_asks_nothing_twice_and_leaves_no_key(tmp_path: Path, prompts: str):
+@pytest.mark.parametrize("parts", [EXACT, pytest.param((), marks=pytest.mark.slow, id="shapes")])
+def test_a_killed_run_asks_nothing_twice_and_leaves_no_key(tmp_path: Path, prompts: str, parts: tuple[str]):
     with serving() as chat:
         chat.delay = 0.2
-        arguments = [prompts, *SPR, "rewriter=openai", f"rewriter.engine.base_url={chat.url}"]
+        arguments = [prompts, *SPR, *parts, "rewriter=openai", f"rewriter.engine.base_url={chat.url}"]
         process = start(tmp_path, "generate", *arguments, "rewriter.engine.concurrency=1")
         while len(chat.asked) < 4 and process.poll() is None:
             time.sleep(0.01)
@@ -57,9 +63,6 @@ def test_a_killed_run_asks_nothing_twice_and_leaves_no_key(tmp_path: Path, promp
         assert [record["rewritten_prompt"] for record in records] == [f"a bright {text}" for text in PROMPTS]
         assert {record["rewrite"]["reply_tokens"] for record in records} == {10}
 
-        asked = len(chat.asked)
-        assert run(tmp_path, "generate", *arguments, "out=outputs/again")[0] == 0
-        assert len(chat.asked) == asked
         assert chat.authorizations == {f"Bearer {SECRET}"}
     assert not [name for name, data in files(tmp_path).items() if SECRET.encode() in data]
     assert SECRET not in said + stdout + stderr
