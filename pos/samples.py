@@ -1,4 +1,4 @@
-"""What goes into the pipeline and comes out: a request, its plan, a sample, and where the sample comes from."""
+"""What goes into the pipeline and comes out: a request, its plan, a sample, and where that comes from."""
 
 from __future__ import annotations
 
