@@ -27,7 +27,7 @@ Task = Callable[["DictConfig"], "sweep.Values | None"]
 # Hydra makes no folders and no logs of its own: a job writes to its key `out`, a job of a sweep to a folder
 # in it that is named by what was typed, but for texts, paths and what changes no result.
 _LOGGER = {"logger", *(f"logger.{key}" for key in ("mode", "project", "entity", "group", "tags"))}
-_UNNAMED = sorted(overrides.SENTENCES | overrides.LITERALS - {"seeds"} | _LOGGER | {"objectives"})
+_UNNAMED = sorted(overrides.SENTENCES | overrides.LITERALS | _LOGGER | {"objectives"})
 _QUIET = (
     "hydra.run.dir=.",
     "hydra.output_subdir=null",

@@ -60,8 +60,8 @@ class Run(Protocol):
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Numbers, texts and paths of GIFs."""
 
-    def videos(self, paths: Mapping[str, Path]) -> None:
-        """GIFs by name."""
+    def videos(self, shown: Sequence[tuple[Path, str]]) -> None:
+        """GIFs with their captions: ``video/1``, ``video/2``, ..."""
 
     def files(self, name: str, kind: str, paths: Sequence[Path]) -> None:
         """Files as one artifact; those that hold a secret are left out."""
@@ -127,11 +127,11 @@ class CsvRun:
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         write_atomic(self.folder / f"{name}.csv", _csv(columns, redacted([list(row) for row in rows])))
 
-    def videos(self, paths: Mapping[str, Path]) -> None:
-        """The videos lie beside it already."""
+    def videos(self, shown: Sequence[tuple[Path, str]]) -> None:
+        """They lie beside it already."""
 
     def files(self, name: str, kind: str, paths: Sequence[Path]) -> None:
-        """So do the files."""
+        """They lie beside it already."""
 
 
 class Wandb:
@@ -158,7 +158,7 @@ class Wandb:
     ) -> None:
         require("wandb", extra="logging")
         self.project, self.entity, self.group, self.tags = project, entity, group, list(tags)
-        self.mode = _mode(mode)
+        self.mode = choose_mode(mode)
 
     @contextlib.contextmanager
     def run(self, identity: Identity) -> Iterator[WandbRun]:
@@ -229,8 +229,9 @@ class WandbRun:
         cells = [[_video(cell) if isinstance(cell, Path) else redacted(cell) for cell in row] for row in rows]
         self.run.log({name: wandb.Table(columns=list(columns), data=cells, allow_mixed_types=True)})
 
-    def videos(self, paths: Mapping[str, Path]) -> None:
-        self.run.log({name: _video(path) for name, path in paths.items()})
+    def videos(self, shown: Sequence[tuple[Path, str]]) -> None:
+        named = enumerate(shown, start=1)
+        self.run.log({f"video/{i}": _video(path, redacted(caption)) for i, (path, caption) in named})
 
     def files(self, name: str, kind: str, paths: Sequence[Path]) -> None:
         import wandb
@@ -244,18 +245,23 @@ class WandbRun:
         self.run.log_artifact(artifact)
 
 
-def _video(path: Path) -> Any:
+def _video(path: Path, caption: str | None = None) -> Any:
     import wandb
 
-    return wandb.Video(str(path), format="gif")
+    return wandb.Video(str(path), caption=caption, format="gif")
 
 
-def _mode(mode: str) -> str:
+def choose_mode(mode: str) -> str:
+    """``online`` or ``offline``.
+
+    Raises:
+        PosError: an unknown mode, or ``online`` without a login.
+    """
     import wandb
     from wandb.sdk.lib.wbauth import authenticate_session  # what wandb.init asks, without asking the user
 
     if mode not in MODES:
-        raise PosError(f"logger.mode={mode} is not allowed: choose one of {', '.join(MODES)}.")
+        raise PosError(f"mode={mode} is not allowed: choose one of {', '.join(MODES)}.")
     if mode == "offline":
         return mode
     try:
@@ -263,11 +269,11 @@ def _mode(mode: str) -> str:
             host=wandb.setup().settings.base_url, source="pos", prompt=False, update_session=False
         )
     except wandb.errors.AuthenticationError as error:
-        raise PosError(f"The login of W&B is of no use: {error}") from error
+        raise PosError(f"The login of W&B cannot be used: {error}") from error
     if mode == "online" and login is None:
         raise PosError(
-            "logger.mode=online needs a login: run `wandb login`, or set WANDB_API_KEY, or choose "
-            "logger.mode=offline and upload with `wandb sync` later."
+            "mode=online needs a login of W&B: run `wandb login`, or set WANDB_API_KEY, or choose "
+            "mode=offline and upload with `wandb sync` later."
         )
     return "online" if login else "offline"
 

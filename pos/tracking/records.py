@@ -45,7 +45,7 @@ def log_generation(logger: Logger | None, cfg: DictConfig) -> dict[str, Any]:
     with logger.run(identity) as run:
         run.metrics(values)
         run.table("videos", columns, rows)
-        run.videos({f"video/{path.stem}": path.with_suffix(".gif") for path in paths})
+        run.videos([(row[-1], row[0]) for row in rows])
         run.files("provenance", "manifest", paths)
     return values
 

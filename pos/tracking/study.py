@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,11 @@ def log_study(logger: Logger | None, cfg: DictConfig) -> dict[str, Any]:
     """
     out, name = Path(cfg.out), cfg.study.name
     results = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
-    rows = {key: row for key, row in results["rows"].items() if row["metrics"]}
+    rows = {key: row for key, row in results["rows"].items() if row["cost"]}  # the others were not made
     if logger is not None:
         with tempfile.TemporaryDirectory() as folder:
             wall = Wall(out, rows, cfg.report_prompts, Path(folder))
-            _log(logger, out, name, rows, wall, resolved(cfg))
+            _log(logger, out, name, rows, wall, resolved(cfg), _gaps(results))
     last = list(rows.values())[-1:]
     return {key: value for row in last for key, value in (row["metrics"] | row["cost"]).items()}
 
@@ -64,9 +64,9 @@ class Wall:
             video = read_video(out / rows[entry["row"]]["videos"] / f"{stem}.safetensors")
             write_preview(self._paths[place], video)
 
-    def of(self, row: str) -> dict[str, Path]:
-        """The GIFs of a row, each under a name that is the same in every row."""
-        return {f"video/{name}": path for (key, name), path in self._paths.items() if key == row}
+    def of(self, row: str) -> list[tuple[Path, str]]:
+        """The GIFs of a row with their prompts, in the same order for every row."""
+        return [(self._paths[row, name], told[0]) for name, told in self._origins.items()]
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Columns and lines: a line a prompt, with the video of each row."""
@@ -79,7 +79,13 @@ class Wall:
 
 
 def _log(
-    logger: Logger, out: Path, name: str, rows: Mapping[str, Any], wall: Wall, config: dict[str, Any]
+    logger: Logger,
+    out: Path,
+    name: str,
+    rows: Mapping[str, Any],
+    wall: Wall,
+    config: dict[str, Any],
+    gaps: list[list[str]],
 ) -> None:
     several = len(rows) > 1
     for key, row in rows.items() if several else ():
@@ -91,13 +97,16 @@ def _log(
             _log_row(run, row, wall.of(key))
         run.table("results", *metric_table({row["label"]: row["metrics"] for row in rows.values()}))
         run.table("cost", *_cost_table(rows))
-        run.table("side by side", *wall.table())
+        run.table("side_by_side", *wall.table())
+        if gaps:
+            run.table("gaps", ["row", "metric", "reason"], gaps)
         written = [*(out / f"{name}.{kind}" for kind in KINDS), out / "report.html"]
+        written += sorted(path for path in out.glob(f"{name}-*") if path.suffix in (".svg", ".png"))
         run.files(f"{name}-results", "results", [path for path in written if path.exists()])
         run.files(f"{name}-videos", "manifest", [out / "results.jsonl"])
 
 
-def _log_row(run: Run, row: Mapping[str, Any], videos: Mapping[str, Path]) -> None:
+def _log_row(run: Run, row: Mapping[str, Any], videos: Sequence[tuple[Path, str]]) -> None:
     differences = {f"{key}_difference": value for key, value in flat(row["differences"] or {}).items()}
     run.metrics({**flat(row["metrics"]), **differences, **row["cost"]})
     run.videos(videos)
@@ -105,6 +114,15 @@ def _log_row(run: Run, row: Mapping[str, Any], videos: Mapping[str, Path]) -> No
 
 def _setting(key: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {"row": key, "label": row["label"], **strength(row["method"])}
+
+
+def _gaps(results: Mapping[str, Any]) -> list[list[str]]:
+    """Why what is missing is missing."""
+    return [
+        [row["label"], name, reason]
+        for row in results["rows"].values()
+        for name, reason in row["absent"].items()
+    ]
 
 
 def _cost_table(rows: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
