@@ -35,7 +35,7 @@ _ANSWER = re.compile(
 _MARKER = re.compile(r"^(?:[-*•]\s+|\(?\d{1,2}[.)]\s+)")
 _COUNT = re.compile(r"\s*[(\[](?:word count:\s*)?\d+(?:\s*words?)?[)\]]\.?$", re.IGNORECASE)
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
-_END = re.compile("[.!?][\"'\u201d\u2019\u00bb]?(?=\\s+[\"'(\u201c\u2018\u00ab]?[A-Z])")
+_END = re.compile("[.!?][\"'\u201d\u2019\u00bb]?(?=\\s+(?:\\d{1,2}[.)]\\s)?[\"'(\u201c\u2018\u00ab]?[A-Z])")
 _SHORT = frozenset({"mr", "mrs", "ms", "dr", "st", "mt", "prof", "vs", "no", "approx"})
 _REFUSAL = re.compile(
     r"^(?:unfortunately, )?(?:i.m (?:very )?sorry|i am (?:very )?sorry|sorry,|i apologi[sz]e|as an ai\b|"
@@ -92,6 +92,6 @@ def _unquoted(text: str) -> str:
 def _first_sentence(text: str) -> str:
     for end in _END.finditer(text):
         word = text[: end.start()].rpartition(" ")[2].lower()
-        if len(word) > 1 and word not in _SHORT:
+        if len(word) > 1 and "." not in word and word not in _SHORT:
             return text[: end.end()]
     return text

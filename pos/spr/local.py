@@ -89,14 +89,8 @@ class HuggingFaceEngine:
         batch = _tokenize(tokenizer, instructions).to(self.device)
         temperature = at_attempt(self.temperatures, attempt)
         keys = [content_hash(seed, attempt, text) for text in instructions]
-        config = GenerationConfig(
-            max_new_tokens=self.max_new_tokens,
-            do_sample=False,
-            eos_token_id=model.generation_config.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
         processors = [GumbelSampling(temperature, keys)] if temperature > 0 else []
-        tokens = model.generate(**batch, generation_config=config, logits_processor=processors)
+        tokens = model.generate(**batch, logits_processor=processors)
         written = tokens[:, batch["input_ids"].shape[1] :].cpu()
         texts = tokenizer.batch_decode(written, skip_special_tokens=True)
         special = torch.tensor(tokenizer.all_special_ids)
@@ -111,7 +105,17 @@ class HuggingFaceEngine:
     def _load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         if self._loaded is None:
             logger.info("Loading the language model %s", self.folder)
-            self._loaded = (load_model(self.folder, self.dtype).to(self.device), load_tokenizer(self.folder))
+            model, tokenizer = (
+                load_model(self.folder, self.dtype).to(self.device),
+                load_tokenizer(self.folder),
+            )
+            model.generation_config = GenerationConfig(  # not how its authors would sample
+                max_new_tokens=self.max_new_tokens,
+                do_sample=False,
+                eos_token_id=model.generation_config.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+            self._loaded = model.to(self.device), tokenizer
         return self._loaded
 
 

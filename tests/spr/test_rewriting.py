@@ -1,11 +1,8 @@
 from dataclasses import asdict
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pos.errors import PosError
-from pos.spr.cleaning import clean_reply
 from pos.spr.engines import Reply
 from pos.spr.instruction import InstructionTemplate
 from pos.spr.rewriting import Guard, Rewriter, summarize, told
@@ -291,55 +288,3 @@ def test_the_fingerprint_is_that_of_older_caches(tmp_path):
     template = InstructionTemplate(TEMPLATE.text, "{prompt} {max_words}")
     rewriter = Rewriter(ScriptedEngine({}), template, Guard(), tmp_path)
     assert rewriter.fingerprint == content_hash(TEMPLATE.text, asdict(Guard()), "scripted", 5, 0)
-
-
-SENTENCE = "A small red ring moves left, slowly."
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        SENTENCE,
-        f"  {SENTENCE}\n\nI kept the meaning.",
-        f'"{SENTENCE}"',
-        f"“{SENTENCE}”",
-        f"1. {SENTENCE}",
-        f"- {SENTENCE}",
-        f"* **{SENTENCE}**",
-        f"Rewritten sentence: {SENTENCE}",
-        f'Sure, here is the rewritten sentence: "{SENTENCE}"',
-        f"Sure! Here's a rewritten version of the sentence:\n\n{SENTENCE}",
-        f"Certainly!\n{SENTENCE}",
-        f"Here is the sentence, rewritten in at most 20 words:\n\n- '{SENTENCE}'",
-        f"\n\nAnswer: {SENTENCE}\n",
-    ],
-)
-def test_the_sentence_is_found_in_a_reply(reply):
-    assert clean_reply(reply) == SENTENCE
-
-
-@pytest.mark.parametrize("reply", ["", "\n \n", '""', "Sure!", "Rewritten sentence:", '"'])
-def test_a_reply_that_says_nothing_is_empty(reply):
-    assert clean_reply(reply) == ""
-
-
-@pytest.mark.parametrize(
-    "sentence",
-    [
-        "Sure-footed goats climb a rock.",
-        "Here is a dog running on grass",
-        "50% off! a sale sign",
-        "The dog's tail, 3.5 metres long",
-        "Sentence structure on a blackboard: old",
-        "'70s music and a dancer in the '80s",
-    ],
-)
-def test_an_ordinary_sentence_is_left_alone(sentence):
-    assert clean_reply(sentence) == sentence
-
-
-@given(st.text(max_size=80))
-def test_cleaning_any_text_gives_one_line_of_words_that_were_there(reply):
-    cleaned = clean_reply(reply)
-    assert cleaned == " ".join(cleaned.split())
-    assert set(cleaned) <= set(reply) | {" "}
