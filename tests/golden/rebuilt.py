@@ -103,19 +103,32 @@ def network_of(manifest: Manifest) -> str | None:
     return next((kind for word, kind in NETS.items() if word in manifest.net), None)
 
 
+def is_manifest(info: Mapping[str, Any]) -> bool:
+    """Whether a JSON lists the weights of a network, whatever its file is called."""
+    return {"net", "salt", "gain", "tensors"} <= info.keys()
+
+
 def manifest_for(recording: Recording, kind: str) -> Manifest:
-    """The manifest of a network, in the folder of the recording that used it."""
-    for path in sorted(recording.path.parent.glob("manifest*.json")):
-        manifest = Manifest(json.loads(path.read_text()))
-        if network_of(manifest) == kind:
-            assert manifest.salt == recording.info["salt"], f"{path} and {recording.path} differ in salt"
-            return manifest
-    raise AssertionError(f"{recording.path} needs the manifest of {kind} in its folder")
+    """The manifest of a network, of the recording's salt and in its folder."""
+    salt = recording.info["salt"]
+    for path in sorted(recording.path.parent.glob("*.json")):
+        info = json.loads(path.read_text())
+        if is_manifest(info) and info["salt"] == salt and network_of(Manifest(info)) == kind:
+            return Manifest(info)
+    raise AssertionError(f"{recording.path} needs a manifest of {kind} with the salt {salt!r} in its folder")
 
 
 def all_tensors(recording: Recording) -> dict[str, Tensor]:
-    """The tensors beside a recording: its own file, or several that begin with its name."""
-    files = sorted(recording.path.parent.glob(f"{recording.name}*.safetensors"))
+    """The tensors beside a recording: its own file, or several that begin with its name.
+
+    A file belongs to the recording of the longest such name: ``fvd_2.safetensors`` is not that of ``fvd``.
+    """
+    names = [path.stem for path in recording.path.parent.glob("*.json")]
+    files = [
+        file
+        for file in sorted(recording.path.parent.glob(f"{recording.name}*.safetensors"))
+        if max((name for name in names if file.stem.startswith(name)), key=len) == recording.name
+    ]
     return {name: tensor for file in files for name, tensor in load_file(file).items()}
 
 

@@ -1,8 +1,8 @@
 """Every recording of the original metrics: what a file holds says what is rebuilt and compared.
 
-Recordings with another salt, gain, seed, shape or prompt in the same format need no new code: put them in
-``metrics/`` of a folder and name that folder in ``$POS_GOLDEN``. A result that equals a known mistake's says
-so.
+Recordings with another salt, gain, seed, shape or prompt in the same format need no new code, nor do those of
+a part of the entries, under any name: put them in ``metrics/`` of a folder and name that folder in
+``$POS_GOLDEN``. A result that equals a known mistake's says so.
 """
 
 from __future__ import annotations
@@ -18,16 +18,11 @@ from tests.golden.metrics_clip import clip_cases
 from tests.golden.metrics_fid import fid_cases
 from tests.golden.metrics_fvd import fvd_cases
 from tests.golden.metrics_is import is_cases
-from tests.golden.rebuilt import Manifest, build, close, network_of
+from tests.golden.rebuilt import Manifest, build, close, is_manifest, network_of
 from tests.golden.recordings import Case, Recording, recordings
 
-# entries that only a recording of that kind has
-KINDS: dict[str, Callable[[Recording], Iterator[Case]]] = {
-    "formula": fvd_cases,
-    "is_on_logits": is_cases,
-    "frechet": fid_cases,
-    "clipsim": clip_cases,
-}
+# each yields what the entries of a recording allow, and nothing where it has none of them
+KINDS: list[Callable[[Recording], Iterator[Case]]] = [fvd_cases, is_cases, fid_cases, clip_cases]
 OURS = {"c3d": {"mean"}}  # entries of our networks that the manifests leave to another file
 LEFT_OUT = {"inception": {"fc.weight", "fc.bias"}}  # FID reads features alone
 
@@ -56,9 +51,9 @@ def check_manifest(recording: Recording) -> None:
 
 def cases_of(recording: Recording) -> list[Case]:
     """The comparisons a recording allows; none when nothing in it is known."""
-    if "tensors" in recording.info:
+    if is_manifest(recording.info):
         return list(manifest_cases(recording))
-    return [case for entry, cases in KINDS.items() if entry in recording.info for case in cases(recording)]
+    return [case for cases in KINDS for case in cases(recording)]
 
 
 FOUND = recordings("metrics")

@@ -42,7 +42,7 @@ def test_another_formula_is_told_which_mistake_it_is(monkeypatch: pytest.MonkeyP
         metrics_clip.check_stored_similarity(recording)
 
 
-def manifest() -> dict[str, Any]:
+def manifest(salt: str = SALT) -> dict[str, Any]:
     with torch.device("meta"):
         state = I3D(5).state_dict()
     kinds = {torch.float32: "float32", torch.int64: "int64"}
@@ -50,7 +50,7 @@ def manifest() -> dict[str, Any]:
         {"name": name, "shape": list(tensor.shape), "dtype": kinds[tensor.dtype]}
         for name, tensor in state.items()
     ]
-    info = {"net": "InceptionI3d(5)", "salt": SALT, "gain": GAIN, "tensors": entries}
+    info = {"net": "InceptionI3d(5)", "salt": salt, "gain": GAIN, "tensors": entries}
     rule = Manifest(info)
     for entry in entries:
         if rule.filled(entry["name"]):
@@ -73,7 +73,7 @@ def root_distance(a: torch.Tensor, b: torch.Tensor, ddof: int) -> float:
 def write_recording(folder: Path) -> Path:
     """An FVD recording of another network, salt, gain, seed, size and length."""
     folder.mkdir()
-    (folder / "manifest_other.json").write_text(json.dumps(manifest()))
+    (folder / "weights of the other.json").write_text(json.dumps(manifest()))
     i3d = I3DLogits(Manifest(manifest()).fill(I3D(5)))
     inputs, tensors = {}, {}
     for seed, name in enumerate("XY", start=900):
@@ -105,7 +105,18 @@ def write_recording(folder: Path) -> Path:
     path = folder / "other.json"
     path.write_text(json.dumps(info))
     save_file(tensors, path.with_suffix(".safetensors"))
+    write_neighbours(folder, info, tensors)
     return path
+
+
+def write_neighbours(folder: Path, info: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    """What must not be taken for the other's: a recording whose name begins with its, of a set that has the
+    same name and other videos; and one of a single entry, beside a manifest of a third salt."""
+    part = {"salt": SALT, "inputs": {"X": info["inputs"]["Y"]}}
+    (folder / "other_part.json").write_text(json.dumps(part))
+    save_file({"logits_X": tensors["logits_Y"]}, folder / "other_part.safetensors")
+    (folder / "a formula.json").write_text(json.dumps({"formula": info["formula"]}))
+    (folder / "a third.json").write_text(json.dumps(manifest("third")))
 
 
 def run(folder: Path) -> subprocess.CompletedProcess:
@@ -126,15 +137,19 @@ def test_another_salt_and_seed_pass_without_new_code_and_a_wrong_one_fails(tmp_p
     result = run(path.parent)
     assert result.returncode == 0, result.stdout
     for case in (
-        "manifest_other-weights",
+        "weights of the other-weights",
         "other-logits-all-Y",
         "other-fvd_X_Y-from-pixels",
         "other-formula-0",
+        "other_part-logits-all-X",
+        "a formula-formula-0",
     ):
         assert f"PASSED tests/golden/test_metrics.py::test_recording[{case}]" in result.stdout
-    for file in (path, path.parent / "manifest_other.json"):
+    for file in (path, path.parent / "weights of the other.json"):
         file.write_text(file.read_text().replace(SALT, "wrong"))
     result = run(path.parent)
     assert result.returncode == 1
     assert "FAILED tests/golden/test_metrics.py::test_recording[other-logits-X]" in result.stdout
-    assert "FAILED tests/golden/test_metrics.py::test_recording[manifest_other-weights]" in result.stdout
+    assert (
+        "FAILED tests/golden/test_metrics.py::test_recording[weights of the other-weights]" in result.stdout
+    )
