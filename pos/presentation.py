@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pos.reporting.figures import curve, sweep_points
 from pos.reporting.html import Curve, Panel, write_report
 from pos.reporting.published import find_published
 from pos.reporting.tables import Table
+from pos.spr.rewriting import told
 from pos.storage import asset, write_atomic
 from pos.study import Study
 
@@ -58,8 +60,9 @@ def write_files(
     title = _title(study)
     table = Table.of(title, results, [*_columns(results, METRICS), *COST], paper)
     details = Table.of("Accuracy by attribute", results, _columns(results, ATTRIBUTES))
-    tables = [found for found in (table, details) if found.rows and found.columns]
-    notes = [*(finding.notes if finding else []), *_notes(study, results)]
+    table = replace(table, notes=[*table.notes, *(finding.notes if finding else [])])
+    tables = [found for found in (table, details) if found.columns]
+    notes = _notes(study, results)
     drawings = {**_sweep(results, over, "This study."), **(finding.drawings if finding else {})}
     files: dict[str, str | bytes] = {
         f"{study.name}-{name}.png": picture for name, picture in (finding.pictures if finding else {}).items()
@@ -106,7 +109,7 @@ def _texts(tables: list[Table], notes: list[str], shown: list[str]) -> dict[str,
     listed = "".join(f"- {note}\n" for note in notes)
     parts = [*(table.to_markdown() for table in tables), *links, listed]
     texts = {"md": "\n".join(parts)}
-    if tables:
+    if tables[0].rows:
         texts |= {"csv": tables[0].to_csv(), "tex": "\n".join(table.to_latex() for table in tables)}
     return texts
 
@@ -137,13 +140,8 @@ def _notes(study: Study, results: dict[str, Any]) -> list[str]:
 
 def _told_of_rewrites(row: dict[str, Any], of_shapes: bool) -> str:
     found = row["rewriting"]
-    told = (
-        f"{row['label']}: {found['accepted']} of {found['prompts']} rewrites accepted ({found['retried']} "
-        f"after a retry), {sum(found['fallbacks'].values())} fell back to the prompt"
-    )
-    if of_shapes:
-        told += f", {found['changed_attribute']} changed an attribute that the prompt names"
-    return f"{told}."
+    changed = f"; {found['changed_attribute']} changed an attribute that the prompt names" if of_shapes else ""
+    return f"{row['label']}: {told(found)}{changed}."
 
 
 def _told_of_noise(row: dict[str, Any]) -> str:

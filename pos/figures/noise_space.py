@@ -154,8 +154,8 @@ def _finding(
     ]
     holds = "nearer" if difference["low"] > 0 else "farther" if difference["high"] < 0 else "no nearer"
     notes.append(
-        f"Clips of similar captions are {holds} in noise space: their cosine is {_told(difference)} above that "
-        f"of random clips; rank correlation of caption similarity and cosine {correlation:.2f}."
+        f"Clips of similar captions are {holds} in noise space: their cosine is {_told(difference)} above "
+        f"that of random clips; rank correlation of caption similarity and cosine {correlation:.2f}."
     )
     plotted = {
         name: list(zip(values, groups[name]["cosines"], strict=True)) for name, values in captions.items()

@@ -96,7 +96,9 @@ class Table:
 
     def to_markdown(self) -> str:
         """The values with marks and, where there are differences, a second table of these."""
-        parts = [f"**{self.title}**", grid("", _headings(self.columns), self._values())]
+        parts = [f"**{self.title}**"]
+        if self.rows:
+            parts.append(grid("", _headings(self.columns), self._values()))
         differences = self._differences()
         if differences:
             parts += [LEGEND, _DIFFERENCES, grid("", _headings(self.judged), differences)]
