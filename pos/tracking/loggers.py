@@ -227,7 +227,7 @@ class WandbRun:
         import wandb
 
         cells = [[_video(cell) if isinstance(cell, Path) else redacted(cell) for cell in row] for row in rows]
-        self.run.log({name: wandb.Table(columns=list(columns), data=cells, allow_mixed_types=True)})
+        self.run.log({name: wandb.Table(columns=list(columns), data=cells)})
 
     def videos(self, shown: Sequence[tuple[Path, str]]) -> None:
         named = enumerate(shown, start=1)

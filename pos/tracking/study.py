@@ -107,8 +107,8 @@ def _log(
 
 
 def _log_row(run: Run, row: Mapping[str, Any], videos: Sequence[tuple[Path, str]]) -> None:
-    differences = {f"{key}_difference": value for key, value in flat(row["differences"] or {}).items()}
-    run.metrics({**flat(row["metrics"]), **differences, **row["cost"]})
+    differences = {f"{name}_difference": entry for name, entry in (row["differences"] or {}).items()}
+    run.metrics({**flat(row["metrics"] | differences), **row["cost"]})
     run.videos(videos)
 
 

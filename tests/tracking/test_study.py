@@ -1,0 +1,142 @@
+"""What is logged of a study that lies on disk: two rows with videos, and one that could not be made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from pos.data.video import write_lossless
+from pos.tracking.loggers import Identity
+from pos.tracking.study import log_study
+
+METHODS = {
+    "baseline": {"eta": 0, "gamma": 0.0},
+    "pos": {"eta": "inf", "gamma": 0.1},
+    "pos_star": {"eta": 1, "gamma": 0},
+}
+
+
+class Recorder:
+    """A logger that keeps what it is given, by the name of the run."""
+
+    def __init__(self) -> None:
+        self.identities: dict[str, Identity] = {}
+        self.numbers: dict[str, dict] = {}
+        self.tables: dict[str, tuple] = {}
+        self.shown: dict[str, list] = {}
+        self.artifacts: dict[str, list[str]] = {}
+
+    @contextlib.contextmanager
+    def run(self, identity: Identity) -> Iterator[Recorder]:
+        self.now = identity.name
+        self.identities[self.now] = identity
+        yield self
+
+    def metrics(self, values):
+        self.numbers[self.now] = dict(values)
+
+    def table(self, name, columns, rows):
+        assert all(len(row) == len(columns) for row in rows)
+        self.tables[name] = ([*columns], [[*row] for row in rows])
+
+    def videos(self, shown):
+        assert all(path.stat().st_size for path, _ in shown)
+        self.shown[self.now] = [(path.name, caption) for path, caption in shown]
+
+    def files(self, name, kind, paths):
+        self.artifacts[f"{kind} {name}"] = [path.name for path in paths]
+
+
+def result(label: str, key: str, fvd: float) -> dict:
+    metric = {"value": fvd, "low": 0.0, "high": fvd + 1}
+    return {
+        "label": label,
+        "method": METHODS[key],
+        "metrics": {"fvd": metric},
+        "differences": {"fvd": {**metric, "verdict": "better"}} if key == "pos" else None,
+        "cost": {"evaluations": 20, "seconds": 1.5},
+        "videos": f"videos/{key}",
+        "absent": {"is": "C3D weights not found."},
+    }
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> DictConfig:
+    rows = {"baseline": result("baseline", "baseline", 9.0), "pos": result("+POS", "pos", 7.0)}
+    gap = {"label": "+POS*", "method": METHODS["pos_star"], "metrics": {}, "absent": {"fvd": "No NPNet."}}
+    gap |= dict.fromkeys(("differences", "cost", "videos"))
+    (tmp_path / "table9.json").write_text(json.dumps({"rows": {**rows, "pos_star": gap}}))
+    lines = []
+    for row in rows:
+        for number in range(3):
+            for seed in (0, 1):
+                stem = f"test-{number}-s{seed}"
+                write_lossless(
+                    tmp_path / "videos" / row / f"{stem}.safetensors",
+                    torch.zeros(4, 3, 16, 16, dtype=torch.uint8),
+                )
+                entry = {"row": row, "id": f"test-{number}", "seed": seed, "prompt": f"prompt {number}"}
+                found = [{"caption": "a clip"}] if row == "pos" else []
+                lines.append(
+                    {**entry, "rewritten_prompt": "rewritten" if found else None, "neighbours": found}
+                )
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "table9.md").write_text("a table")
+    (tmp_path / "table9-fvd.svg").write_text("<svg/>")
+    return OmegaConf.create({"out": str(tmp_path), "study": {"name": "table9"}, "report_prompts": 2})
+
+
+def test_rows_are_runs_of_the_study_and_stand_side_by_side(study: DictConfig):
+    recorder = Recorder()
+    values = log_study(recorder, study)
+    assert values == {"fvd": {"value": 7.0, "low": 0.0, "high": 8.0}, "evaluations": 20, "seconds": 1.5}
+    name = f"table9 in {Path(study.out).name}"
+    assert [*recorder.identities] == ["baseline", "+POS", name]
+    assert {identity.group for identity in recorder.identities.values()} == {"table9"}
+    assert [identity.kind for identity in recorder.identities.values()] == ["row", "row", "study"]
+    config = recorder.identities["+POS"].config
+    assert (config["row"], config["eta"], config["eta_weight"], config["gamma"]) == ("pos", None, 1.0, 0.1)
+    assert config["study"] == {"name": "table9"}
+    assert recorder.numbers["+POS"] == {
+        "fvd": 7.0, "fvd_low": 0.0, "fvd_high": 8.0,
+        "fvd_difference": 7.0, "fvd_difference_low": 0.0, "fvd_difference_high": 8.0,
+        "evaluations": 20, "seconds": 1.5,
+    }  # fmt: skip
+    assert name not in recorder.numbers  # no point of its own in the dashboard's curves
+    assert recorder.shown["+POS"] == [(f"pos-test-{i}-s0.gif", f"prompt {i}") for i in range(2)]
+    columns, lines = recorder.tables["side_by_side"]
+    assert columns == ["prompt", "rewritten prompt", "retrieved", "baseline", "+POS"]
+    assert lines[1][:3] == ["prompt 1", "rewritten", "a clip"]
+    assert [path.name for path in lines[1][3:]] == ["baseline-test-1-s0.gif", "pos-test-1-s0.gif"]
+    assert ["+POS*", "fvd", "No NPNet."] in recorder.tables["gaps"][1]
+    assert recorder.tables["cost"] == (
+        ["row", "evaluations", "seconds"],
+        [["baseline", 20, 1.5], ["+POS", 20, 1.5]],
+    )
+    assert recorder.artifacts == {
+        "results table9-results": ["table9.md", "table9.json", "table9-fvd.svg"],
+        "manifest table9-videos": ["results.jsonl"],
+    }
+
+
+def test_a_study_of_one_row_is_one_run(study: DictConfig):
+    path = Path(study.out) / "table9.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps({"rows": {"pos": results["rows"]["pos"]}}))
+    recorder = Recorder()
+    log_study(recorder, study)
+    ((name, identity),) = recorder.identities.items()
+    assert (identity.kind, identity.config["gamma"]) == ("study", 0.1)
+    assert recorder.numbers[name]["fvd"] == 7.0
+    assert len(recorder.shown[name]) == 2
+
+
+def test_nothing_is_logged_without_a_logger(study: DictConfig):
+    assert log_study(None, study)["fvd"]["value"] == 7.0
+    assert not list(Path(study.out).rglob("*.gif"))
