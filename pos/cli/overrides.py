@@ -14,7 +14,7 @@ LITERALS = frozenset({"prompts", "out", "videos", "cache", "export", "source", "
     "reference", "a", "b", "benchmark.prompts",
 }  # fmt: skip
 # The same of any choice, by the last part of the key (`pool.path`): nothing else has these names.
-NESTED = frozenset({"path", "folder", "annotations", "seeds"})
+NESTED = frozenset({"path", "folder", "annotations", "seeds", "base_url"})
 
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?P<plain>(?:[\w/@:]+\.)*(?P<name>\w+)))=(?P<value>.*)", re.DOTALL)
 

@@ -189,7 +189,7 @@ class Rewriter:
                 if not rewrites[question].accepted and rewrites[question].attempts == attempt + 1
             ]
         if news:
-            log.info("%s", told(summarize(list(rewrites.values()))))
+            log.info("%s.", told(summarize(list(rewrites.values()))))
         return [rewrites[question] for question in questions]
 
     def _instruction(self, prompt: str, examples: Sequence[str]) -> str:
@@ -260,11 +260,11 @@ def summarize(rewrites: Sequence[Rewrite]) -> dict[str, Any]:
 
 
 def told(summary: dict[str, Any]) -> str:
-    """A summary in one sentence."""
+    """A summary in words."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in summary["fallbacks"].items())
     return (
         f"{summary['accepted']} of {summary['prompts']} rewrites accepted "
         f"({summary['retried']} after a retry), {sum(summary['fallbacks'].values())} fell back to the prompt"
         f"{f' ({reasons})' if reasons else ''}; {summary['instruction_tokens']} tokens read, "
-        f"{summary['reply_tokens']} written."
+        f"{summary['reply_tokens']} written"
     )
