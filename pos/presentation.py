@@ -140,7 +140,9 @@ def _notes(study: Study, results: dict[str, Any]) -> list[str]:
 
 def _told_of_rewrites(row: dict[str, Any], of_shapes: bool) -> str:
     found = row["rewriting"]
-    changed = f"; {found['changed_attribute']} changed an attribute that the prompt names" if of_shapes else ""
+    changed = ""
+    if of_shapes:
+        changed = f"; {found['changed_attribute']} changed an attribute that the prompt names"
     return f"{row['label']}: {told(found)}{changed}."
 
 
