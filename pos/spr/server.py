@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pos.errors import PosError, require
 from pos.spr.answers import read_answer, seconds_to_wait
 from pos.spr.engines import Reply, at_attempt, check_temperatures
-from pos.spr.traffic import Traffic
+from pos.spr.traffic import Traffic, as_they_come
 from pos.storage import content_hash
 
 if TYPE_CHECKING:
@@ -98,17 +97,12 @@ class OpenAIEngine:
         _ = self._client  # made before there are threads
         self._traffic.open()
         threads = min(self.concurrency, len(instructions))
-        workers = ThreadPoolExecutor(threads)
+        asked = [self._arguments(text, attempt, seed) for text in instructions]
         try:
-            rows = {
-                workers.submit(self._ask, self._arguments(text, attempt, seed), threads): row
-                for row, text in enumerate(instructions)
-            }
-            for done in as_completed(rows):
-                yield {rows[done]: done.result()}
+            for row, reply in as_they_come(partial(self._ask, threads=threads), asked, threads):
+                yield {row: reply}
         finally:
             self._traffic.stop()
-            workers.shutdown(wait=False, cancel_futures=True)
 
     def _arguments(self, instruction: str, attempt: int, seed: int) -> dict[str, Any]:
         """What is sent."""

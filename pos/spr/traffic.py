@@ -5,6 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from pos.errors import PosError
 from pos.spr.engines import Reply
@@ -98,3 +103,39 @@ class Traffic:
     def _close(self, problem: str, sentence: str) -> None:
         self._closed = problem
         log.warning("%s", sentence)
+
+
+def as_they_come(work: Callable[[Any], Any], items: Sequence[Any], threads: int) -> Iterator[tuple[int, Any]]:
+    """The index and the result of each item, in the order in which threads are done with them.
+
+    A process does not wait for these threads at its end, as it does for those of an executor: after Ctrl-C a
+    request may hang for its whole timeout.
+    """
+    todo: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+    done: SimpleQueue[tuple[int, Future[Any]]] = SimpleQueue()
+    for pair in enumerate(items):
+        todo.put(pair)
+
+    def run() -> None:
+        while True:
+            try:
+                index, item = todo.get_nowait()
+            except Empty:
+                return
+            result: Future[Any] = Future()
+            try:
+                result.set_result(work(item))
+            except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+                result.set_exception(error)
+            done.put((index, result))
+
+    for _ in range(threads):
+        threading.Thread(target=run, daemon=True).start()
+    try:
+        for _ in items:
+            index, result = done.get()
+            yield index, result.result()
+    finally:
+        with suppress(Empty):  # what nobody waits for is not begun
+            while True:
+                todo.get_nowait()

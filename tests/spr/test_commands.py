@@ -68,6 +68,24 @@ def test_a_killed_run_asks_nothing_twice_and_leaves_no_key(tmp_path: Path, promp
     assert SECRET not in said + stdout + stderr
 
 
+def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path: Path, prompts: str):
+    def hang(chat, *_):
+        chat.released.wait(30)
+        return well("too late")
+
+    with serving(ring=hang) as chat:
+        arguments = [prompts, *SPR, *EXACT, "rewriter=openai", f"rewriter.engine.base_url={chat.url}"]
+        process = start(tmp_path, "generate", *arguments)
+        while not chat.asked and process.poll() is None:
+            time.sleep(0.01)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+        assert time.monotonic() - began < 20
+    assert process.returncode == 130, stderr
+    assert stderr.splitlines()[-1].startswith("interrupted: what is finished stays")
+
+
 @pytest.mark.slow
 def test_a_wrong_key_is_one_sentence(tmp_path: Path, prompts: str):
     with serving(ring=lambda *_: failed(401, f"Incorrect API key provided: {SECRET}")) as chat:
