@@ -24,14 +24,16 @@ EXACT = (
 )
 
 
-def start(folder: Path, command: str, *arguments: str, **options) -> subprocess.Popen[str]:
+def start(
+    folder: Path, command: str, *arguments: str, environment: dict[str, str] | None = None, **options
+) -> subprocess.Popen[str]:
     clean = {
         name: value for name, value in os.environ.items() if name not in ("POS_DEBUG", "HYDRA_FULL_ERROR")
     }
     return subprocess.Popen(
         [sys.executable, str(ROOT / "experiments" / f"{command}.py"), *arguments],
         cwd=folder,
-        env={**clean, "PYTHONPATH": str(ROOT)},
+        env={**clean, "PYTHONPATH": str(ROOT), **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -73,6 +75,7 @@ def test_help_is_there_in_under_5_seconds(tmp_path: Path, command: str):
         ("make_manifest", ["benchmark=ucf"], "There is no benchmark 'ucf': choose one of coco, "),
         ("compare", ["refrence=x"], "There is no key 'refrence'. Did you mean 'reference'"),
         ("train", ["+experiment=shapes/jugde"], "There is no experiment/shapes 'jugde'"),
+        ("reproduce", ["settings=typo"], "There is no settings 'typo': choose one of default, modelscope_"),
         ("reproduce", ["study=table9"], "There is no study 'table9': choose one of eta_star, "),
     ],
 )

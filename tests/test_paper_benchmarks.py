@@ -73,7 +73,7 @@ def clips(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def configured(tmp_path: Path, clips: Path) -> Callable[..., DictConfig]:
-    """The configuration of `reproduce` with a tiny model in its published layout; two steps, 16x16 pixels."""
+    """The configuration of `reproduce` with a tiny model in its published layout; one step, 16x16 pixels."""
 
     def make(backbone: str, *overrides: str) -> DictConfig:
         benchmark, write = TINY[backbone]
@@ -85,7 +85,7 @@ def configured(tmp_path: Path, clips: Path) -> Callable[..., DictConfig]:
         annotations = tmp_path / f"{chosen.removeprefix('benchmark=')}.json"
         words = [
             chosen, f"backbone={backbone}", f"backbone.folder={tmp_path / backbone}", "pool=folder",
-            f"pool.path={clips}", f"benchmark.annotations={annotations}", "precision=fp32", "steps=2",
+            f"pool.path={clips}", f"benchmark.annotations={annotations}", "precision=fp32", "steps=1", "inversion_check=false",
             "height=16", "width=16", "batch_size=2", "resamples=20", "report_prompts=1", "device=cpu",
             "retriever.encoder._target_=tests.closed_form.WordCounts", f"out={tmp_path / 'out'}",
             "~retriever.encoder.name", f"cache={tmp_path / 'cache'}", "backbone.acceleration=none",
@@ -128,7 +128,7 @@ def test_a_table_is_written_though_nothing_but_the_model_is_there(configured, tm
         assert reason in text
     rows = found["rows"]
     assert [bool(row["cost"]) for row in rows.values()] == [True, True, False, False, False]
-    assert rows["ona"]["cost"]["evaluations"] == 6, "two of sampling with guidance, two of inversion"
+    assert rows["ona"]["cost"]["evaluations"] == 3, "two of sampling with guidance, one of inversion"
     assert "The language model 'meta-llama/Llama-2-7b-chat-hf' is not on this machine" in text
     assert "Llama-2" in rows["pos_star"]["absent"]["evaluations"]
     assert rows["ona"]["method"]["eta"] == 0.2, "as published for ModelScope on MSR-VTT"

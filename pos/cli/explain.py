@@ -45,12 +45,17 @@ def explain(error: BaseException, conf: Path, config_name: str, arguments: Seque
 
 
 def check_added(conf: Path, config_name: str, arguments: Sequence[str]) -> None:
-    """Hydra adds whatever ``+key=value`` names, and nothing would ever read a misspelt one.
+    """Hydra adds whatever ``+key=value`` names, and passes over an optional choice that is not there.
 
     Raises:
-        PosError: a key added at the top is neither a group nor a key of the configuration.
+        PosError: a key added at the top is neither a group nor a key of the configuration, or an optional
+            group has no such choice.
     """
+    optional = re.findall(r"- optional (\w+):", (conf / f"{config_name}.yaml").read_text(encoding="utf-8"))
     for argument in arguments:
+        group, _, choice = argument.partition("=")
+        if group in optional and not (conf / group / f"{choice}.yaml").is_file():
+            raise PosError(_unknown_option(f"{group}/{choice}", conf))
         added = re.match(r"\++(\w+)(?:@[\w.]+)?=", argument)
         if added is None or (conf / added[1]).is_dir():
             continue

@@ -54,14 +54,25 @@ def _keys(lines: list[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _groups(lines: list[str], conf: Path) -> Iterator[tuple[str, str]]:
-    """(group, default choice) of the defaults list, after those that the examples add (``+group=choice``)."""
+    """(group, default choice) of the defaults list, after those that the examples add (``+group=choice``).
+
+    Where the choice of one group follows from others (``suite: ${benchmark}``), what it chooses in turn is
+    listed too.
+    """
     for group in dict.fromkeys(re.findall(r"\+(\w+)=", heading(lines))):
         if (conf / group).is_dir():
             yield f"+{group}", "..."
+    chosen: dict[str, str] = {}
     for line in lines:
-        match = re.fullmatch(r"\s+- (?:optional )?([\w/]+)(?:@\w+)?: *([\w/-]+).*", line)
-        if match and (conf / match[1]).is_dir():
-            yield match[1], match[2]
+        match = re.fullmatch(r"\s+- (?:optional )?/?([\w/]+)(?:@\w+)?: *([\w/${}-]+).*", line)
+        if match is None or not (conf / match[1]).is_dir():
+            continue
+        group, choice = match[1], re.sub(r"\$\{(\w+)\}", lambda other: chosen[other[1]], match[2])
+        chosen[group] = choice
+        yield group, choice
+        if choice != match[2]:
+            followed = (conf / group / f"{choice}.yaml").read_text(encoding="utf-8")
+            yield from _groups(followed.splitlines(), conf)
 
 
 def _options(folder: Path) -> list[str]:

@@ -24,6 +24,15 @@ def test_help_shows_purpose_examples_keys_defaults_and_choices(run):
     assert "_self_" not in stdout
 
 
+def test_what_a_choice_follows_from_is_listed_and_what_it_chooses_in_turn():
+    from pos.cli.help import help_text
+
+    shown = help_text(CONF, "reproduce")
+    chosen = ("settings=shapes_shapes", "suite=shapes", "pool=shapes", "detectors=shapes", "profile=default")
+    for line in (f"{choice}, one of:" for choice in (*chosen, "study=table1")):
+        assert f"\n{line}\n" in shown, line
+
+
 @pytest.mark.parametrize("config", sorted(path.stem for path in CONF.glob("*.yaml")))
 def test_every_key_of_every_command_is_explained(config: str):
     """The help is made of the comments, so a key without one would be missing from it."""
