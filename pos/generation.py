@@ -34,13 +34,22 @@ def load_pipeline(*overrides: str) -> Pipeline:
     """The pipeline that ``experiments/generate.py`` would run with these arguments, e.g. ``"method=pos"``.
 
     Raises:
+        PosError: as ``load_config`` and ``build_pipeline``.
+    """
+    return build_pipeline(load_config("generate", *overrides))
+
+
+def load_config(command: str, *overrides: str) -> DictConfig:
+    """The configuration that ``experiments/COMMAND.py`` would run with these arguments.
+
+    Raises:
         PosError: the configurations are absent: a clone of the repository has them, an installed package not.
     """
     conf = Path(__file__).resolve().parent.parent / "conf"
     if not conf.is_dir():
         raise PosError(f"The folder {conf} is absent: install POS from a clone (pip install -e .).")
     with initialize_config_dir(str(conf), version_base="1.3"):
-        return build_pipeline(compose("generate", prepare(overrides)))
+        return compose(command, prepare(overrides))
 
 
 def build_pipeline(cfg: DictConfig) -> Pipeline:

@@ -45,14 +45,28 @@ class FrameSheet(Figure):
         shown = study.benchmark.prompts[: self.prompts]
         blocks = []
         for prompt, (_, videos, _) in zip(shown, study.samples([p.id for p in shown]), strict=True):
-            lines = {
-                study.rows[key].label: video[frame_indices(len(video), min(self.frames, len(video)))]
-                for key, video in videos.items()
-            }
-            blocks.append(block(prompt.text, lines))
+            lines = {study.rows[key].label: video for key, video in videos.items()}
+            blocks.append(sheet(prompt.text, lines, self.frames))
         told = f"Frames of {len(shown)} prompts, row by row, each from the same base noise in every row."
         ids = {"prompts": [prompt.id for prompt in shown], "rows": list(study.pipelines)}
         return Finding(ids, [told], pictures={"frames": png(stacked(blocks))})
+
+
+def sheet(title: str, videos: dict[str, Tensor], frames: int = 6) -> Image.Image:
+    """Frames of videos of one size, uint8 (f, 3, h, w) by label, spread over all of each; a line a video."""
+    chosen = {
+        label: video[frame_indices(len(video), min(frames, len(video)))] for label, video in videos.items()
+    }
+    return block(title, chosen)
+
+
+def false_colour(latents: Tensor) -> Tensor:
+    """The first three channels of latents or noise (c, f, h, w) as a video uint8 (f, 3, h, w).
+
+    They become red, green and blue; -3 is dark and 3 light, so that noise of unit variance fits.
+    """
+    channels = latents[:3].transpose(0, 1).float()
+    return channels.add(3).mul(255 / 6).round().clamp(0, 255).to(torch.uint8)
 
 
 def block(title: str, lines: dict[str, Tensor]) -> Image.Image:
