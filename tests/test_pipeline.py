@@ -132,6 +132,14 @@ class TestNoise:
 
 
 class TestText:
+    def test_pos_without_references_still_finds_its_clip(self, make):
+        pipeline = make(ROWS["pos"])
+        pipeline.rewriter = pipeline.rewriter.referring(0)
+        (sample,) = pipeline.generate(make_requests(["red"]))
+        assert [found["id"] for found in sample.provenance["neighbours"]] == ["red"]
+        assert sample.provenance["inversion"] is not None
+        assert sample.provenance["rewritten_prompt"] == "blue"
+
     @pytest.mark.parametrize(
         ("steps", "gamma", "rewritten"),
         [(4, 0, 0), (4, 0.01, 1), (4, 0.5, 2), (4, 0.74, 2), (4, 1, 4), (50, 0.58, 29), (50, 0.04, 2)],

@@ -30,6 +30,33 @@ def test_the_shapes_rewriter_is_built_from_its_configuration(tmp_path):
         assert part in instruction
 
 
+@pytest.mark.parametrize("references", [0, 1, 10])
+def test_a_server_is_built_from_its_configuration(tmp_path, references):
+    config = configure(f"cache={tmp_path}", "rewriter=openai", f"rewriter.references={references}")
+    rewriter = instantiate(config.rewriter)
+    assert rewriter.engine.model == "gpt-3.5-turbo"
+    assert rewriter.references == references
+    examples = [f"caption {number}" for number in range(references)]
+    instruction = rewriter.template.render(examples, "a red ring", 20)
+    assert instruction.count("- caption") == references
+    assert ("examples" in instruction) == (references > 0)
+    for part in ("at most 20 words", "Sentence: a red ring\nRewritten sentence:"):
+        assert part in instruction
+
+
+def test_a_table_is_built_from_its_configuration(tmp_path):
+    (tmp_path / "mine.csv").write_text("prompt,rewrite\na,b\n")
+    path = f"rewriter.engine.path={tmp_path / 'mine.csv'}"
+    rewriter = instantiate(configure(f"cache={tmp_path}", "rewriter=file", path).rewriter)
+    assert rewriter.engine.rewrites == {"a": "b"}
+    assert (rewriter.template, rewriter.references, rewriter.guard.retries) == (None, 0, 0)
+
+
+def test_every_rewriter_has_the_same_guard():
+    guards = [configure(f"rewriter={name}").rewriter.guard for name in ("shapes", "openai", "llama2", "file")]
+    assert {(guard.max_words, guard.min_similarity) for guard in guards} == {(20, 0.25)}
+
+
 def test_no_rewriter_is_null():
     assert configure("rewriter=none").rewriter is None
 
