@@ -11,9 +11,9 @@ _WIDTH = 118
 _KEY = re.compile(r"(?P<indent> *)(?P<key>[\w-]+):(?P<value>[^#]*?)(?:\s+#\s*(?P<comment>.*))?")
 _CLOSING = """\
 Any text works as a prompt or a path, without quotes for Hydra. group.key=value changes a value of a choice.
-  -m key=a,b,c      run every combination of the values given so (a sweep), each in its own folder under `out`, and
-                    gather them in a table; hydra/launcher=joblib, submitit_local, submitit_slurm or ray runs several
-                    at a time, hydra/sweeper=optuna searches
+  -m key=a,b,c      run every combination of the values given so (a sweep), each in its own folder under `out`
+                    and all in one table; hydra/launcher=joblib, submitit_local, submitit_slurm or ray run
+                    several at a time, hydra/sweeper=optuna searches
   --cfg job         print the configuration that would run, and stop
   --hydra-help      Hydra's own options
   POS_DEBUG=1       in the environment: the traceback of an error too

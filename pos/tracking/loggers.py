@@ -178,7 +178,7 @@ class Wandb:
         from pytorch_lightning.loggers import WandbLogger
 
         os.environ.setdefault("WANDB_DATA_DIR", str(Path(identity.folder).resolve() / "wandb"))
-        return WandbLogger(**self._arguments(identity))
+        return WandbLogger(save_dir=identity.folder, **self._arguments(identity))  # its name for dir
 
     def finish(self, logger: LightningLogger, paths: Sequence[Path]) -> None:
         WandbRun(logger.experiment).files("card", "card", paths)
