@@ -62,7 +62,7 @@ def write_files(
     details = Table.of("Accuracy by attribute", results, _columns(results, ATTRIBUTES))
     table = replace(table, notes=[*table.notes, *(finding.notes if finding else [])])
     tables = [found for found in (table, details) if found.columns]
-    notes = _notes(study, results)
+    notes = [*results["notes"], *_notes(study, results)]
     drawings = {**_sweep(results, over, "This study."), **(finding.drawings if finding else {})}
     files: dict[str, str | bytes] = {
         f"{study.name}-{name}.png": picture for name, picture in (finding.pictures if finding else {}).items()

@@ -44,7 +44,8 @@ def score_study(
         JSON-able: ``study``, ``setting``, and ``rows`` by key with label, method, guidance, metrics,
         differences (None for the first), cost, noise, rewriting (None where nothing is rewritten), the folder
         of the videos, and ``absent``: why a metric, or everything in a row that could not be made, is
-        missing, by name.
+        missing, by name; and ``notes``: where this is not what the manifest says, and what is to be known of
+        the real videos.
 
     Raises:
         PosError: a video is missing.
@@ -66,7 +67,8 @@ def score_study(
         results[key] = _result(study, key, made, scored, baseline if key != first else None, lacking)
     found = {name for row in results.values() for name in (*row["metrics"], *row["cost"])}
     rows = {key: results.get(key) or _gap(study, key, {*METRICS, *found}) for key in study.rows}
-    return {"study": study.name, "setting": setting(study, detectors), "rows": rows}
+    held = {**setting(study, detectors), "reference": reference.source if reference else None}
+    return {"study": study.name, "setting": held, "rows": rows, "notes": _notes(study, reference)}
 
 
 def features(study: Study, key: str, detectors: Detectors, device: torch.device | str = "cpu") -> FeatureSet:
@@ -110,6 +112,29 @@ def setting(study: Study, detectors: Detectors) -> dict[str, Any]:
         "detectors": detectors.fingerprints,
         "resamples": study.resamples,
     }
+
+
+def _notes(study: Study, reference: Reference | None) -> list[str]:
+    manifest, pipeline = Manifest.of(study.benchmark), study.pipeline
+    native = pipeline.backbone.defaults.guidance
+    made = {
+        "steps": pipeline.steps,
+        "guidance": "native" if pipeline.guidance == native else pipeline.guidance,
+    }
+    told = [
+        f"Made with {name} {value}, and the manifest says {manifest.choices[name]}."
+        for name, value in made.items()
+        if manifest.choices.get(name, value) != value
+    ]
+    if reference is not None:
+        told += reference.notes
+        other = reference.record.get("manifest", manifest.hash)
+        if other != manifest.hash:
+            told.append(
+                f"The reference is of another manifest: {reference.record['benchmark']} with the hash "
+                f"{other[:16]}."
+            )
+    return told
 
 
 def _lacking(detectors: Detectors, reference: Reference | None, unreferenced: str) -> dict[str, str]:

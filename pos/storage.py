@@ -118,11 +118,17 @@ class TensorCache:
 
 
 class RecordCache:
-    """JSON records by content key in one append-only file, ``root/<kind>.jsonl``, easy to carry."""
+    """JSON records by content key in one append-only file, ``root/<kind>.jsonl``, easy to carry.
+
+    A damaged line counts as absent: what it said is found out again.
+    """
 
     def __init__(self, root: Path | str, kind: str) -> None:
         self.path = Path(root) / f"{kind}.jsonl"
-        self._records = {row["key"]: row["value"] for row in read_jsonl(self.path)}
+        rows = [
+            row for row in read_jsonl(self.path) if isinstance(row, dict) and {"key", "value"} <= row.keys()
+        ]
+        self._records = {row["key"]: row["value"] for row in rows}
 
     def get(self, key: str) -> Any | None:
         return self._records.get(key)

@@ -85,7 +85,8 @@ def configured(tmp_path: Path, clips: Path) -> Callable[..., DictConfig]:
         annotations = tmp_path / f"{chosen.removeprefix('benchmark=')}.json"
         words = [
             chosen, f"backbone={backbone}", f"backbone.folder={tmp_path / backbone}", "pool=folder",
-            f"pool.path={clips}", f"benchmark.annotations={annotations}", "precision=fp32", "steps=1", "inversion_check=false",
+            f"pool.path={clips}", f"benchmark.annotations={annotations}", "precision=fp32", "steps=1",
+            "inversion_check=false",
             "height=16", "width=16", "batch_size=2", "resamples=20", "report_prompts=1", "device=cpu",
             "retriever.encoder._target_=tests.closed_form.WordCounts", f"out={tmp_path / 'out'}",
             "~retriever.encoder.name", f"cache={tmp_path / 'cache'}", "backbone.acceleration=none",
@@ -135,6 +136,7 @@ def test_a_table_is_written_though_nothing_but_the_model_is_there(configured, tm
     assert rows["spr"]["method"]["gamma"] == 0.04
     assert "eta and gamma: as published" in text
     assert "Shapes" not in text
+    assert "Made with steps 1, and the manifest says 50." in text
     assert found["setting"]["manifest"] == build_benchmark(configured("modelscope")).hash
     report = (tmp_path / "out" / "report.html").read_text()
     assert "Recorded: +ONA" not in report

@@ -95,6 +95,14 @@ def test_records_come_back_in_another_run_and_the_last_counts(tmp_path: Path):
     assert again.get("c") is None
 
 
+def test_a_damaged_record_counts_as_absent(tmp_path: Path):
+    RecordCache(tmp_path, "rewrites").put("a", 1)
+    with (tmp_path / "rewrites.jsonl").open("a") as stream:
+        stream.write('5\n{}\n{"key": "b"}\nnonsense\n')
+    again = RecordCache(tmp_path, "rewrites")
+    assert (again.get("a"), again.get("b")) == (1, None)
+
+
 def test_a_line_cut_by_a_kill_costs_only_itself(tmp_path: Path):
     path = tmp_path / "rows.jsonl"
     append_jsonl(path, {"n": 1})

@@ -99,7 +99,7 @@ def _of_hydra(error: BaseException, conf: Path, config_name: str, arguments: Seq
         if several:
             key, values = several.groups()
             return f"'{key}={values}' gives several values: add -m to run each, or write '{key}=[{values}]'."
-        unknown = re.search(r"Could not override '([^'\n]+)'", text)
+        unknown = re.search(r"Could not (?:override|delete from config\.) '([^'\n]+)'", text)
         return _unknown_key(unknown[1], conf, config_name, arguments) if unknown else text.split("\n\n")[0]
     if isinstance(error, OmegaConfBaseException):
         return text.splitlines()[0] + (f" (key '{error.full_key}')" if error.full_key else "")
