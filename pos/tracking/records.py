@@ -44,7 +44,7 @@ def log_generation(logger: Logger | None, cfg: DictConfig) -> dict[str, Any]:
     identity = Identity(out.name, "generate", out, resolved(cfg) | strength(made[0]["method"]))
     with logger.run(identity) as run:
         run.metrics(values)
-        run.table("videos", columns, rows)
+        run.table("generated", columns, rows)
         run.videos([(row[-1], row[0]) for row in rows])
         run.files("provenance", "manifest", paths)
     return values

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,45 +10,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from pos.data.video import write_lossless
-from pos.tracking.loggers import Identity
 from pos.tracking.study import log_study
+from tests.tracking.recorder import Recorder
 
 METHODS = {
     "baseline": {"eta": 0, "gamma": 0.0},
     "pos": {"eta": "inf", "gamma": 0.1},
     "pos_star": {"eta": 1, "gamma": 0},
 }
-
-
-class Recorder:
-    """A logger that keeps what it is given, by the name of the run."""
-
-    def __init__(self) -> None:
-        self.identities: dict[str, Identity] = {}
-        self.numbers: dict[str, dict] = {}
-        self.tables: dict[str, tuple] = {}
-        self.shown: dict[str, list] = {}
-        self.artifacts: dict[str, list[str]] = {}
-
-    @contextlib.contextmanager
-    def run(self, identity: Identity) -> Iterator[Recorder]:
-        self.now = identity.name
-        self.identities[self.now] = identity
-        yield self
-
-    def metrics(self, values):
-        self.numbers[self.now] = dict(values)
-
-    def table(self, name, columns, rows):
-        assert all(len(row) == len(columns) for row in rows)
-        self.tables[name] = ([*columns], [[*row] for row in rows])
-
-    def videos(self, shown):
-        assert all(path.stat().st_size for path, _ in shown)
-        self.shown[self.now] = [(path.name, caption) for path, caption in shown]
-
-    def files(self, name, kind, paths):
-        self.artifacts[f"{kind} {name}"] = [path.name for path in paths]
 
 
 def result(label: str, key: str, fvd: float) -> dict:
