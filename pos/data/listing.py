@@ -35,7 +35,8 @@ def list_videos(folder: Path) -> list[Path]:
         PosError: the folder is absent or holds no video.
     """
     if not folder.is_dir():
-        raise PosError(f"The folder of videos {folder} does not exist.")
+        fault = "is no folder" if folder.exists() else "does not exist"
+        raise PosError(f"The folder of videos {folder} {fault}.")
     chosen: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=_preference):
         if _may_be_video(path):

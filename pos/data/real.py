@@ -113,9 +113,9 @@ class RealVideos:
             self.stop_at("corrupt", str(error))
             log.warning("Left out: %s", error)
             return None, "corrupt"
-        if held >= frames:
+        if held.frames >= frames:
             return video, None
-        self.stop_at("short", f"The video {path} holds {held} frames, and {frames} are needed.")
+        self.stop_at("short", f"The video {path} holds {held.frames} frames, and {frames} are needed.")
         return (video if self.faults.short == "pad" else None), "short"
 
 

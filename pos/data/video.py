@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -19,6 +20,14 @@ from pos.errors import PosError
 from pos.storage import write_atomic
 
 PREVIEW_SIDE = 256  # pixels: smaller previews are enlarged
+
+
+class Original(NamedTuple):
+    """Of a video: how many frames it holds, and their size in pixels."""
+
+    frames: int
+    height: int
+    width: int
 
 
 def read_video(
@@ -45,19 +54,19 @@ def read_video(
 
 def read_counted(
     path: Path | str, frames: int = 16, size: tuple[int, int] | None = None, stride: int | None = None
-) -> tuple[Tensor, int]:
-    """As ``read_video``, and how many frames the video holds."""
+) -> tuple[Tensor, Original]:
+    """As ``read_video``, and what the video was before it was sampled and scaled."""
     if frames < 1 or (stride is not None and stride < 1) or (size is not None and min(size) < 1):
         raise PosError(f"frames={frames}, size={size}, stride={stride}: each must be at least 1.")
     path = Path(path)
     source = open_source(path)
     with faults_of(path):
-        taken, decoded = _take(source.frames(), _sampled(path, source.count, frames, stride), size)
-        if decoded != source.count:  # the container counted wrongly: sample again by the true count
-            taken, decoded = _take(source.frames(), _sampled(path, decoded, frames, stride), size)
+        taken, held = _take(source.frames(), _sampled(path, source.count, frames, stride), size)
+        if held.frames != source.count:  # the container counted wrongly: sample again by the true count
+            taken, held = _take(source.frames(), _sampled(path, held.frames, frames, stride), size)
     if len({frame.shape for frame in taken.values()}) > 1:
         raise PosError(f"The frames of {path} differ in size: give a size to bring them to.")
-    return torch.stack([taken[index] for index in frame_indices(decoded, frames, stride)]), decoded
+    return torch.stack([taken[index] for index in frame_indices(held.frames, frames, stride)]), held
 
 
 def count_frames(path: Path | str) -> int:
@@ -80,14 +89,16 @@ def _sampled(path: Path, count: int, frames: int, stride: int | None) -> set[int
 
 def _take(
     frames: Iterator[Frame], wanted: set[int], size: tuple[int, int] | None
-) -> tuple[dict[int, Tensor], int]:
-    """The wanted frames by index, and how many there are in all; decodes to the end to find damage."""
-    taken, decoded = {}, 0
+) -> tuple[dict[int, Tensor], Original]:
+    """The wanted frames by index, and what they are of; decodes to the end to find damage."""
+    taken, decoded, height, width = {}, 0, 0, 0
     for index, frame in enumerate(frames):
         if index in wanted:
-            taken[index] = frame() if size is None else fit(frame(), *size)
+            pixels = frame()
+            height, width = pixels.shape[-2:]
+            taken[index] = pixels if size is None else fit(pixels, *size)
         decoded = index + 1
-    return taken, decoded
+    return taken, Original(decoded, height, width)
 
 
 def frame_indices(count: int, frames: int, stride: int | None = None) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from pos.data.shapes.world import ATTRIBUTES
@@ -136,6 +137,8 @@ def score(
     if "judged" in rows:
         accuracy = attribute_accuracy(rows["judged"], rows["named"], weights)
         samples |= dict(zip(ACCURACY, accuracy.T, strict=True))
+    if len(set(features.ids)) == 1:  # every resample is the set itself: an interval of no width says nothing
+        samples = {name: torch.cat([found[:1], found[1:] * torch.nan]) for name, found in samples.items()}
     return Score(len(features), samples, resampling.key, features.detectors)
 
 
@@ -214,6 +217,8 @@ def caveats(features: FeatureSet, reference: Reference) -> list[str]:
             told.append(
                 f"{silent} of {len(features)} prompts name no attribute and do not count in accuracy."
             )
+    if len(set(features.ids)) == 1:
+        told.append("All videos are of one prompt: there are no intervals, which are over prompts.")
     if "embedding" in features.tensors and len(set(features.ids)) == len(features):
         told.append("No prompt has two videos: diversity is not defined.")
     return told

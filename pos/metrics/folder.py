@@ -13,7 +13,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from pos.data.listing import list_videos
-from pos.data.video import read_video
+from pos.data.video import Original, read_counted
 from pos.errors import PosError
 from pos.storage import content_hash, read_jsonl
 
@@ -64,6 +64,10 @@ def match_prompts(
             f"{prompts} names {len(strangers)} videos that {folder} lacks, such as {strangers[0]}."
         )
     found = {by_name[name]: row for name, row in rows.items()}
+    if len(found) < len(rows):
+        raise PosError(
+            f"{prompts} names {len(rows)} videos, and some of them twice: {folder} has {len(found)}."
+        )
     orphans = [path.name for path in videos if path not in found]
     if orphans:
         raise PosError(
@@ -75,8 +79,15 @@ def match_prompts(
 def _read_prompts(path: Path, videos: list[Path]) -> dict[str, tuple[str, str]]:
     if not path.is_file():
         raise PosError(f"The prompts file {path} does not exist.")
+    try:
+        return _read_rows(path, videos)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PosError(f"Cannot read the prompts file {path}: it is not UTF-8 text.") from error
+
+
+def _read_rows(path: Path, videos: list[Path]) -> dict[str, tuple[str, str]]:
     if path.suffix == ".txt":
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         if len(lines) != len(videos):
             raise PosError(f"{path} holds {len(lines)} prompts for {len(videos)} videos: give one a video.")
         return {video.name: _row(path, {"prompt": line}) for video, line in zip(videos, lines, strict=True)}
@@ -84,7 +95,7 @@ def _read_prompts(path: Path, videos: list[Path]) -> dict[str, tuple[str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             records: list[dict[str, Any]] = list(csv.DictReader(stream))
     elif path.suffix == ".jsonl":
-        records = list(read_jsonl(path))
+        records = [record if isinstance(record, dict) else {} for record in read_jsonl(path)]
     else:
         raise PosError(f"The prompts file {path} must end in .csv, .jsonl or .txt.")
     for record in records:
@@ -92,7 +103,7 @@ def _read_prompts(path: Path, videos: list[Path]) -> dict[str, tuple[str, str]]:
             raise PosError(
                 f"{path} needs a column 'video' that names a file, and has {', '.join(map(str, record))}."
             )
-    return {record["video"]: _row(path, record) for record in records}
+    return {str(record["video"]): _row(path, record) for record in records}
 
 
 def _provenance(video: Path, known: Mapping[str, str]) -> tuple[str, str]:
@@ -124,8 +135,7 @@ def read_videos(
     frames: int,
     size: tuple[int, int] | None,
     unreadable: Literal["error", "skip"] = "error",
-    stride: int | None = None,
-) -> Iterator[tuple[Entry, Tensor]]:
+) -> Iterator[tuple[Entry, Tensor, Original]]:
     """Decode videos one after the other, at the size that the detectors take.
 
     Args:
@@ -134,11 +144,10 @@ def read_videos(
         size: (height, width); None keeps every video's own.
         unreadable: ``error`` stops at the first video that cannot be read, ``skip`` leaves it out, with a
             warning.
-        stride: every stride-th frame from the first instead of spreading them; a short video
-            repeats its last.
 
     Yields:
-        The entries that could be read with their videos, uint8 (frames, 3, height, width).
+        The entries that could be read with their videos, uint8 (frames, 3, height, width), and what they were
+        before.
 
     Raises:
         PosError: a video cannot be read.
@@ -147,10 +156,29 @@ def read_videos(
         raise PosError(f"unreadable must be error or skip, not {unreadable!r}.")
     for entry in entries:
         try:
-            video = read_video(entry.path, frames, size, stride)
+            video, original = read_counted(entry.path, frames, size)
         except PosError as error:
             if unreadable == "error":
                 raise PosError(f"{error} Set unreadable=skip to leave such videos out.") from error
             logger.warning("Left out: %s", error)
             continue
-        yield entry, video
+        yield entry, video, original
+
+
+def fitted(originals: Sequence[Original], frames: int, size: tuple[int, int] | None) -> list[str]:
+    """What was done to videos of other lengths or sizes than are scored, one sentence each."""
+    told, total = [], f"{len(originals):,} videos hold"
+    short = sum(video.frames < frames for video in originals)
+    long = sum(video.frames > frames for video in originals)
+    if short:
+        told.append(f"{short:,} of {total} fewer than {frames} frames, and repeat some.")
+    if long:
+        told.append(f"{long:,} of {total} more than {frames} frames, over which those read are spread.")
+    sizes = sorted({(video.width, video.height) for video in originals})
+    shown = ", ".join(f"{width}x{height}" for width, height in sizes[:3])
+    shown += ", ..." if len(sizes) > 3 else ""
+    if size is not None and sizes != [size[::-1]]:
+        told.append(f"Videos of {shown} pixels were scaled and cropped to {size[1]}x{size[0]}.")
+    elif len(sizes) > 1:
+        told.append(f"The videos differ in size, {shown} pixels: each was scored at its own.")
+    return told

@@ -15,11 +15,12 @@ import torch
 from pos.data.benchmarks import Benchmark
 from pos.data.manifest import Manifest
 from pos.data.real import RealVideos
+from pos.data.video import Original
 from pos.errors import PosError
 from pos.metrics.detectors import Detectors
 from pos.metrics.evaluation import caveats, missing, record, score, wanted
 from pos.metrics.extraction import Sample, extract_to, gather
-from pos.metrics.folder import Entry, match_prompts, read_videos
+from pos.metrics.folder import Entry, fitted, match_prompts, read_videos
 from pos.metrics.frames import GENERATED, Frames
 from pos.metrics.gathering import Gathered
 from pos.metrics.real import RealStatistics
@@ -92,7 +93,7 @@ def evaluate(
     absent = missing(detectors.fingerprints, real, detectors.absent, asked)
     if len(absent) == len(asked):
         raise PosError(f"No metric can be computed. {' '.join(dict.fromkeys(absent.values()))}")
-    kept: list[Entry] = []
+    kept: dict[Entry, Original] = {}
     with lock_folder(out):
         features = extract_to(
             out / "features.safetensors",
@@ -107,7 +108,7 @@ def evaluate(
         computed = [name for name in asked if name not in absent]
         scored = score(features, real, metrics=computed, splits=splits, resamples=resamples, seed=seed)
         by_size = distances_by_size(features, real, computed, seed=seed)
-        coverage = _coverage(entries, kept, benchmark)
+        coverage = _coverage(entries, list(kept), benchmark)
         results = {
             "videos": str(videos),
             "benchmark": benchmark.name,
@@ -124,6 +125,7 @@ def evaluate(
             "sizes": {name: sizes.record(extrapolate) for name, sizes in by_size.items()},
             "absent": absent,
             "notes": _told(coverage, benchmark)
+            + fitted(list(kept.values()), frames.count, detectors.size)
             + real.notes
             + _departures(manifest, frames, splits, real)
             + caveats(features, real),
@@ -205,11 +207,11 @@ def _samples(
     frames: Frames,
     size: tuple[int, int] | None,
     unreadable: Literal["error", "skip"],
-    kept: list[Entry],
+    kept: dict[Entry, Original],
 ) -> Iterator[Sample]:
     """What is read, noting it in ``kept``."""
-    for entry, video in read_videos(entries, frames.count, size, unreadable):
-        kept.append(entry)
+    for entry, video, original in read_videos(entries, frames.count, size, unreadable):
+        kept[entry] = original
         yield Sample(entry.id, entry.prompt, video)
 
 

@@ -78,7 +78,8 @@ def permutation_p(
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95% interval; all NaN where it is not defined (an attribute that no prompt names)."""
+    """A value and its 95% interval; all NaN where it is not defined (an attribute that no prompt names), the
+    interval alone where all videos are of one prompt."""
 
     value: float
     low: float
@@ -94,7 +95,7 @@ def interval(samples: Tensor, *, centred: bool = False) -> Estimate:
     """The estimate from a metric's samples (1 + resamples,) on a ``Resampling``, the value first.
 
     Args:
-        samples: NaN where a resample holds no prompt that counts.
+        samples: NaN where a resample holds no prompt that counts, or says nothing.
         centred: take the percentiles about the value, not about the mean of the resamples. Resamples repeat
             videos, which inflates a Frechet distance, and more so for the row of larger spread: uncentred,
             the 95% interval of a difference held the expected one in 57% of simulated comparisons (64 videos,
@@ -102,7 +103,7 @@ def interval(samples: Tensor, *, centred: bool = False) -> Estimate:
     """
     value, resampled = samples[0], samples[1:][samples[1:].isfinite()]
     if not value.isfinite() or not len(resampled):
-        return Estimate(float("nan"), float("nan"), float("nan"))
+        return Estimate(float(value), float("nan"), float("nan"))
     tail = (1 - LEVEL) / 2
     low, high = resampled.quantile(torch.tensor([tail, 1 - tail]).to(resampled))
     shift = value - resampled.mean() if centred else 0

@@ -145,7 +145,7 @@ def test_unreadable_videos_follow_the_policy(folder, caplog):
     entries = match_prompts(folder)
     with pytest.raises(PosError, match=r"v1.safetensors.*unreadable=skip"):
         list(read_videos(entries, 16, (64, 64)))
-    kept, videos = zip(*read_videos(entries, 16, (64, 64), "skip"), strict=True)
+    kept, videos, _ = zip(*read_videos(entries, 16, (64, 64), "skip"), strict=True)
     assert [entry.id for entry in kept] == ["id0", "id2", "id3"]
     assert len(videos) == 3
     assert "v1.safetensors" in caplog.text
