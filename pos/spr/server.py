@@ -170,9 +170,9 @@ class OpenAIEngine:
     def _explain(self, error: openai.APIStatusError) -> UnansweredError | PosError:
         """What an answer other than 200 means."""
         status = error.status_code
-        if status in (401, 403):
+        if status == 401:
             which = f"the key in {KEY}" if _key() else f"requests without a key, and {KEY} is not set"
-            return self._traffic.fail(PosError(f"{self.base_url} refuses {which} ({status})."))
+            return self._traffic.fail(PosError(f"{self.base_url} refuses {which} (401)."))
         if status == 404:
             return self._traffic.fail(
                 PosError(

@@ -30,7 +30,7 @@ def _key(monkeypatch):
 
 def engine(chat: Chat, **changes) -> OpenAIEngine:
     """One with short waits."""
-    settings = {"timeout_ms": 400, "retries": 1, "backoff_ms": 1, "longest_wait_ms": 2000} | changes
+    settings = {"timeout_ms": 1000, "retries": 1, "backoff_ms": 1, "longest_wait_ms": 2000} | changes
     return OpenAIEngine("chat", chat.url, **settings)
 
 
@@ -70,6 +70,7 @@ BEHAVIOURS = {
     "shy": lambda *_: well(None, refusal="I would rather not."),
     "sorry": lambda *_: well("I'm sorry, but I cannot rewrite this sentence."),
     "filtered": lambda *_: failed(400, "content policy"),
+    "flagged": lambda *_: failed(403, "moderation"),
     "chatty": lambda *_: well("word " * 40),
     "strange": lambda *_: well("submarines"),
     "surrogate": lambda *_: well("a \ud800 bright surrogate ring\x00"),
@@ -99,6 +100,7 @@ def test_every_prompt_ends_with_a_rewrite_or_a_counted_fallback(tmp_path):
             "shy": "refused",
             "sorry": "refused",
             "filtered": "rejected",
+            "flagged": "rejected",
             "chatty": "too long",
             "strange": "dissimilar",
             "surrogate": None,
@@ -117,14 +119,16 @@ def test_every_prompt_ends_with_a_rewrite_or_a_counted_fallback(tmp_path):
 
         counts = chat.counts
         assert counts["good ring"] == 1
-        assert counts["filtered ring"] == 1  # to ask again would not help
-        assert {counts[f"{word} ring"] for word in BEHAVIOURS.keys() - {"filtered", "surrogate"}} == {2}
+        assert counts["filtered ring"] == counts["flagged ring"] == 1  # to ask again would not help
+        assert {
+            counts[f"{word} ring"] for word in BEHAVIOURS.keys() - {"filtered", "flagged", "surrogate"}
+        } == {2}
 
         asked = len(chat.asked)  # a restart asks for what was never answered, and for nothing else
         again = rewrite(rewriter(chat, tmp_path), prompts, tmp_path)
         assert [found.reason for found in again] == [found.reason for found in rewrites]
         repeated = {prompt.split()[0] for prompt, _, _ in chat.asked[asked:]}
-        assert repeated == {"late", "down", "filtered", "dripping", "hangs"}
+        assert repeated == {"late", "down", "filtered", "flagged", "dripping", "hangs"}
 
 
 def test_answers_are_kept_as_they_come(tmp_path):
@@ -196,7 +200,6 @@ def test_a_spent_budget_keeps_what_is_done_and_counts_the_rest(tmp_path, caplog)
     ("status", "sentence"),
     [
         (401, f"refuses the key in {KEY} (401)."),
-        (403, f"refuses the key in {KEY} (403)."),
         (404, "knows no model 'chat', or is no address of a chat server (404): set rewriter.engine.model and "
          "rewriter.engine.base_url."),
     ],
@@ -239,7 +242,7 @@ def test_retry_after_holds_all_requests_back(tmp_path):
         rewrites = rewrite(asking, ["limited ring", "red ring", "blue ring"], tmp_path)
         assert all(found.accepted for found in rewrites)
         (_, _, first), (_, _, second), *_ = chat.asked
-        assert 0.29 < second - first < 2
+        assert 0.29 < second - first < 10
 
 
 def test_a_server_that_wants_too_long_a_wait_is_not_waited_for(tmp_path):
@@ -248,7 +251,7 @@ def test_a_server_that_wants_too_long_a_wait_is_not_waited_for(tmp_path):
         (found,) = rewrite(rewriter(chat, tmp_path), ["limited ring"], tmp_path)
         assert (found.reason, found.attempts) == ("no answer", 0)
         assert len(chat.asked) == 1
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
 
 def test_backoff_doubles_up_to_its_limit(tmp_path, monkeypatch):
