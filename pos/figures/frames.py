@@ -16,7 +16,7 @@ from pos.metrics.reference import Reference
 from pos.study import Study
 
 LEAST = 96  # pixels of a frame's shorter side in the picture
-MARGIN, LABEL, LINE = 8, 96, 22  # pixels: around everything, for the rows' labels, of a line of text
+MARGIN, LABEL, LINE, GAP = 8, 96, 22, 4  # pixels: around all, of labels, of a line of text, between frames
 
 
 class FrameSheet(Figure):
@@ -75,7 +75,9 @@ def block(title: str, lines: dict[str, Tensor]) -> Image.Image:
     factor = max(1, -(-LEAST // min(height, width)))
     height, width = height * factor, width * factor
     picture = Image.new(
-        "RGB", (2 * MARGIN + LABEL + count * width, MARGIN + LINE + len(lines) * (height + MARGIN)), "white"
+        "RGB",
+        (2 * MARGIN + LABEL + count * (width + GAP) - GAP, MARGIN + LINE + len(lines) * (height + MARGIN)),
+        "white",
     )
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     draw.text((MARGIN, MARGIN), title, "black", font)
@@ -85,7 +87,7 @@ def block(title: str, lines: dict[str, Tensor]) -> Image.Image:
         for column, frame in enumerate(frames):
             tile = Image.fromarray(frame.permute(1, 2, 0).contiguous().numpy())
             tile = tile.resize((width, height), Image.Resampling.NEAREST)
-            picture.paste(tile, (MARGIN + LABEL + column * width, top))
+            picture.paste(tile, (MARGIN + LABEL + column * (width + GAP), top))
     return picture
 
 

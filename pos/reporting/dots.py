@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
+from pos.reporting.figures import round_ticks
+
 WIDTH, HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 18, 54, 46
 _KINDS = 4
@@ -41,18 +43,17 @@ def dots(
         level: a dashed line at a value of ``up``, with what it is.
     """
     pairs = [pair for some in kinds.values() for pair in some]
-    x_low, x_high = _span([x for x, _ in pairs])
-    y_low, y_high = _span([y for _, y in pairs] + ([level[1]] if level else []))
-    place_x = _scale(x_low, x_high, _LEFT, WIDTH - _RIGHT)
-    place_y = _scale(y_low, y_high, HEIGHT - _BOTTOM, _TOP)
+    xs, ys = [x for x, _ in pairs], [y for _, y in pairs] + ([level[1]] if level else [])
+    across_ticks, up_ticks = round_ticks(min(xs), max(xs)), round_ticks(min(ys), max(ys))
+    place_x = _scale(across_ticks, _LEFT + 8, WIDTH - _RIGHT - 8)
+    place_y = _scale(up_ticks, HEIGHT - _BOTTOM - 6, _TOP + 6)
     middle = (_LEFT + WIDTH - _RIGHT) / 2
     parts = [_text(_LEFT, 18, title, "title", "start"), _text(middle, HEIGHT - 8, across, "")]
     parts.append(_text(_LEFT, _TOP - 8, f"↑ {up}", "soft", "start"))
-    for part in range(5):
-        y, x = y_low + (y_high - y_low) * part / 4, x_low + (x_high - x_low) * part / 4
-        parts.append(_line("grid", place_y(y)))
-        parts.append(_text(_LEFT - 8, place_y(y) + 4, f"{y:.3g}", "soft", "end"))
-        parts.append(_text(place_x(x), HEIGHT - _BOTTOM + 16, f"{x:.3g}", "soft"))
+    for tick in up_ticks:
+        parts.append(_line("grid", place_y(tick)))
+        parts.append(_text(_LEFT - 8, place_y(tick) + 4, f"{tick:g}", "soft", "end"))
+    parts += [_text(place_x(tick), HEIGHT - _BOTTOM + 16, f"{tick:g}", "soft") for tick in across_ticks]
     if level:
         parts.append(_line("level", place_y(level[1])))
         parts.append(_text(WIDTH - _RIGHT, place_y(level[1]) - 5, level[0], "soft", "end"))
@@ -68,14 +69,8 @@ def dots(
     )
 
 
-def _span(values: Sequence[float]) -> Pair:
-    low, high = min(values), max(values)
-    margin = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-    return low - margin, high + margin
-
-
-def _scale(low: float, high: float, first: float, last: float) -> Callable[[float], float]:
-    return lambda value: first + (value - low) / (high - low) * (last - first)
+def _scale(ticks: Sequence[float], first: float, last: float) -> Callable[[float], float]:
+    return lambda value: first + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (last - first)
 
 
 def _line(kind: str, y: float) -> str:

@@ -76,7 +76,7 @@ def curve(points: Sequence[Point], column: Column, axis: str) -> str:
     bounds = [
         bound for point in points for bound in (point.value, point.low, point.high) if bound is not None
     ]
-    ticks = _ticks(min(bounds), max(bounds))
+    ticks = round_ticks(min(bounds), max(bounds))
     left, right, middle = _LEFT, WIDTH - _RIGHT, (_LEFT + WIDTH - _RIGHT) / 2
 
     def x(point: Point) -> float:
@@ -120,7 +120,7 @@ def _dot(x: float, y: float, told: str, ringed: bool) -> str:
     return f"<circle {place}><title>{escape(told)}</title></circle>"
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def round_ticks(low: float, high: float) -> list[float]:
     """Four to eight round numbers that span the values."""
     span = (high - low) or abs(high) or 1.0
     step = 10 ** math.floor(math.log10(span / 4))

@@ -27,7 +27,7 @@ def test_a_block_holds_every_frame_enlarged_by_a_whole_factor():
     for row, video in enumerate(lines.values()):
         top = sheet.MARGIN + sheet.LINE + row * (40 * factor + sheet.MARGIN)
         for column, frame in enumerate(video):
-            left = sheet.MARGIN + sheet.LABEL + column * 50 * factor
+            left = sheet.MARGIN + sheet.LABEL + column * (50 * factor + sheet.GAP)
             tile = picture[top : top + 40 * factor, left : left + 50 * factor]
             assert np.array_equal(tile[::factor, ::factor].transpose(2, 0, 1), frame.numpy())
             assert np.array_equal(tile, tile[::factor, ::factor].repeat(factor, 0).repeat(factor, 1))
@@ -49,7 +49,7 @@ def test_the_finding_of_a_study(tmp_path: Path):
     picture = np.asarray(Image.open(io.BytesIO(finding.pictures["frames"])))
     side = 4 * 24
     height = sheet.MARGIN + sheet.LINE + 3 * (side + sheet.MARGIN)
-    assert picture.shape == (2 * height, 2 * sheet.MARGIN + sheet.LABEL + 2 * side, 3)
+    assert picture.shape == (2 * height, 2 * sheet.MARGIN + sheet.LABEL + 2 * side + sheet.GAP, 3)
     video = read_video(study.folder("spr") / f"{PROMPTS[1].id}-s0.safetensors", 2)
     top = height + sheet.MARGIN + sheet.LINE + 2 * (side + sheet.MARGIN)
     left = sheet.MARGIN + sheet.LABEL
