@@ -128,6 +128,9 @@ def _sentence(name: str, difference: Difference, before: float, chance: float | 
         return f"{label}: not defined, no prompt names it."
     said = (
         f"{label}: {difference.verdict}, {before:.4g} to {before + difference.value:.4g}, a difference of "
-        f"{difference.value:+.3g} (95% from {difference.low:+.3g} to {difference.high:+.3g}"
+        f"{difference.value:+.3g}"
     )
+    if math.isnan(difference.low):
+        return f"{said} (no interval: all videos are of one prompt)."
+    said += f" (95% from {difference.low:+.3g} to {difference.high:+.3g}"
     return said + (")." if chance is None else f"; permutation p = {chance:.3g}).")

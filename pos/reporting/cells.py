@@ -125,5 +125,7 @@ def _plain(number: float, column: Column) -> str:
     return f"{number:,.{column.digits}f}".replace("-", _MINUS)
 
 
-def _signed(number: float, column: Column) -> str:
+def _signed(number: float | None, column: Column) -> str:
+    if number is None:  # the interval of a single prompt
+        return ABSENT
     return f"{number:+,.{column.digits}f}".replace("-", _MINUS)

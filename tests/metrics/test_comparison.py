@@ -121,3 +121,11 @@ def test_the_p_value_of_pure_noise_is_uniform():
     )
     assert abs(float((found < 0.05).double().mean()) - 0.05) < 0.04
     assert abs(float(found.mean()) - 0.5) < 0.06
+
+
+def test_one_prompt_decides_nothing(folder, tmp_path):
+    near, far = features(0, seed=1), features(1.5, seed=2)
+    sets = [FeatureSet(["p"] * N, rows.tensors, DETECTORS) for rows in (far, near)]
+    found = verdicts(folder("far", sets[0]), folder("near", sets[1]), tmp_path)
+    assert found["FVD"].startswith("undecided, ")
+    assert found["FVD"].endswith("(no interval: all videos are of one prompt).")
