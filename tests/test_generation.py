@@ -17,7 +17,15 @@ from pos.cli.overrides import prepare
 from pos.data.prompts import TextPrompt
 from pos.data.video import read_video
 from pos.errors import PosError
-from pos.generation import build_pipeline, load_pipeline, make_requests, parse_seeds, run, slug
+from pos.generation import (
+    build_pipeline,
+    load_config,
+    load_pipeline,
+    make_requests,
+    parse_seeds,
+    run,
+    slug,
+)
 from pos.method import Method
 from pos.ona.reconstruction import Check
 from pos.pipeline import Pipeline
@@ -231,6 +239,11 @@ def test_the_python_form_is_the_same_configuration(tmp_path: Path, monkeypatch: 
     assert (pipeline.steps, pipeline.negative_prompt, pipeline.method) == (30, "a, b = c", Method())
     (sample,) = pipeline.generate(make_requests(["a green, green hill"]))
     assert sample.video.float().mean((0, 2, 3)).argmax() == 1
+
+
+def test_the_python_form_of_any_command():
+    config = load_config("reproduce", "study=figure2", "study.figure.clips=7", "out=a, b")
+    assert (config.study.name, config.study.figure.clips, config.out) == ("figure2", 7, "a, b")
 
 
 def test_requests_are_every_prompt_with_every_seed_and_share_ids_across_seeds():

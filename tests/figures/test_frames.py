@@ -33,6 +33,27 @@ def test_a_block_holds_every_frame_enlarged_by_a_whole_factor():
             assert np.array_equal(tile, tile[::factor, ::factor].repeat(factor, 0).repeat(factor, 1))
 
 
+def test_a_sheet_spreads_its_frames_over_each_video():
+    videos = {
+        "long": torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 3, 96, 96),
+        "short": torch.full((2, 3, 96, 96), 9, dtype=torch.uint8),
+    }
+    picture = np.asarray(sheet.sheet("a title", videos, frames=2))
+    top, left = sheet.MARGIN + sheet.LINE, sheet.MARGIN + sheet.LABEL
+    places = [(top, left), (top, left + 96 + sheet.GAP), (top + 96 + sheet.MARGIN, left)]
+    assert [picture[place].tolist() for place in places] == [[2] * 3, [6] * 3, [9] * 3]
+    assert sheet.sheet("a title", {"short": videos["short"]}, frames=6).width == left + 2 * 96 + 4 + 8
+
+
+def test_latents_in_false_colour():
+    latents = torch.tensor([-3.0, 0.0, 3.0, 7.0]).view(4, 1, 1, 1).expand(4, 5, 2, 2)
+    video = sheet.false_colour(latents)
+    assert video.shape == (5, 3, 2, 2)
+    assert video.dtype == torch.uint8
+    assert video[0, :, 0, 0].tolist() == [0, 128, 255], "the fourth channel is not shown"
+    assert sheet.false_colour(3 * latents)[0, :, 0, 0].tolist() == [0, 128, 255]
+
+
 def test_blocks_are_stacked():
     parts = [Image.new("RGB", (30, 10), "red"), Image.new("RGB", (20, 5), "blue")]
     found = stacked(parts)
