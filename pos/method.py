@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pos.diffusion.ddim import Method as InversionMethod
@@ -70,6 +70,14 @@ class Method:
     def rewrites(self) -> bool:
         """Whether a rewritten prompt conditions some of the steps (SPR)."""
         return self.rewrite and self.gamma > 0
+
+    @property
+    def effective(self) -> Method:
+        """The same without what has no effect: at eta 0 and gamma 0 it is the plain model."""
+        method = self
+        if not (self.inverts or self.predicts):
+            method = replace(method, noise="none", eta=0.0, inversion="next", variance_preserving=False)
+        return method if self.rewrites else replace(method, rewrite=False, gamma=0.0)
 
     @property
     def retrieves(self) -> bool:

@@ -103,7 +103,7 @@ class Pipeline:
     def config_hash(self) -> str:
         """Hash of everything but prompts and seeds that decides what a video looks like."""
         parts: list[Any] = [
-            asdict(self.method),
+            asdict(self.method.effective),
             self.steps,
             self.guidance,
             self.frames,

@@ -30,6 +30,21 @@ def test_a_part_is_used_only_where_it_changes_something(
     assert method.retrieves == (inverts or rewrites)
 
 
+def test_what_has_no_effect_is_the_plain_model():
+    plain = Method()
+    for method in (
+        Method(eta=1.0, gamma=1.0),
+        Method(noise="inversion", inversion="printed", variance_preserving=True),
+        Method(noise="npnet", rewrite=True),
+    ):
+        assert method.effective == plain
+    pos = Method(noise="inversion", eta=0.3, rewrite=True, gamma=0.1, inversion="printed")
+    assert pos.effective == pos
+    assert Method(noise="inversion", eta=0.3, rewrite=True).effective == Method(noise="inversion", eta=0.3)
+    assert Method(noise="inversion", rewrite=True, gamma=0.1).effective == Method(rewrite=True, gamma=0.1)
+    assert Method(ddim_eta=1.0).effective == Method(ddim_eta=1.0)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

@@ -73,6 +73,12 @@ class TestHash:
         assert changed(ROWS["spr"]) == [True, True, True, False]
         assert changed(ROWS["pos_star"]) == [True, True, True, True]
 
+    def test_rows_that_make_the_same_videos_share_them(self, make):
+        plain = make(ROWS["baseline"]).config_hash
+        assert make(replace(ROWS["pos"], eta=0, gamma=0)).config_hash == plain
+        assert make(replace(ROWS["pos"], eta=0)).config_hash == make(ROWS["spr"]).config_hash
+        assert make(replace(ROWS["pos"], gamma=0)).config_hash == make(ROWS["ona"]).config_hash
+
     def test_what_changes_no_video_does_not(self, make, tmp_path: Path):
         same = make(ROWS["pos"], batch_size=3, cache_dir=tmp_path / "elsewhere", guidance=1, steps=4)
         assert (
