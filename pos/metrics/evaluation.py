@@ -259,7 +259,7 @@ def _samples(name: str, features: FeatureSet, reference: Reference, weights: Ten
     if name in _DISTANCES:
         return _DISTANCES[name](rows, reference.statistics[metric.detector], weights)
     if name == "kid":
-        return kid(rows, reference.images, weights)
+        return kid(rows, reference.images, weights, features.ids)
     if name == "diversity":
         return diversity(rows, features.ids, weights)
     if name == "is":

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 _ROWS = 1024  # feature vectors whose kernel is held at once
 
 
-def kid(features: Tensor, reference: Tensor, weights: Tensor) -> Tensor:
+def kid(features: Tensor, reference: Tensor, weights: Tensor, ids: Sequence[str]) -> Tensor:
     """KID (b,) of features of frames (n, k, d), video i counting ``weights[:, i]`` times.
 
     The unbiased estimate under the kernel (x y / d + 1)^3, over all pairs of frames. torchmetrics and
     clean-fid average it over random subsets of 1,000 instead, which has this mean and adds the noise of
-    drawing. Copies of one frame in a resample are no pair, so that resampling does not inflate it.
+    drawing. Copies of a prompt in a resample make no pairs with each other, which would inflate it.
 
     Args:
         features: of the videos that are scored.
         reference: (m, d), of real frames.
-        weights: (b, n).
+        weights: (b, n), the same for all videos of a prompt.
+        ids: the prompt's id of each video.
 
     Returns:
         float64; it may be negative, since it is unbiased.
@@ -26,6 +29,7 @@ def kid(features: Tensor, reference: Tensor, weights: Tensor) -> Tensor:
     count, frames, _ = features.shape
     rows, real = features.flatten(0, 1).double(), reference.double()
     weights = weights.double()
+    prompts = _prompts(ids)
     among, across = torch.zeros(2, len(weights), dtype=torch.float64)
     step = max(1, _ROWS // frames)
     for start in range(0, count, step):
@@ -34,10 +38,19 @@ def kid(features: Tensor, reference: Tensor, weights: Tensor) -> Tensor:
         kernel[torch.arange(len(kernel)), few.start + torch.arange(len(kernel))] = 0
         pairs = kernel.unflatten(1, (count, frames)).sum(2).unflatten(0, (-1, frames)).sum(1)
         times = weights[:, start : start + step]
-        among += ((times @ pairs) * weights).sum(1)
+        own = prompts[start : start + step, None] == prompts
+        among += ((times @ (pairs * ~own)) * weights).sum(1) + times @ (pairs * own).sum(1)
         across += times @ _kernel(rows[few], real).sum(1).unflatten(0, (-1, frames)).sum(1)
-    total, squared = frames * weights.sum(1), frames * weights.square().sum(1)
-    return among / (total.square() - squared) + _mean_of_pairs(real) - 2 * across / (total * len(real))
+    seeds = prompts.bincount()[prompts].double()  # videos of each one's prompt
+    total, same = frames * weights.sum(1), frames**2 * weights.square() @ seeds
+    count_of_pairs = total.square() - same + weights @ (frames**2 * seeds - frames)
+    return among / count_of_pairs + _mean_of_pairs(real) - 2 * across / (total * len(real))
+
+
+def _prompts(ids: Sequence[str]) -> Tensor:
+    """Every video's prompt, numbered."""
+    number = {name: place for place, name in enumerate(dict.fromkeys(ids))}
+    return torch.tensor([number[name] for name in ids])
 
 
 def _mean_of_pairs(rows: Tensor) -> Tensor:

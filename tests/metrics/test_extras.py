@@ -27,6 +27,7 @@ from pos.metrics.gathering import Gathered
 from pos.metrics.kid import kid
 from pos.metrics.real import RealStatistics
 from pos.metrics.reference import Reference
+from pos.metrics.statistics import Resampling
 from pos.reporting.tables import scores_markdown
 
 EXTRA = ["kid", "consistency", "diversity"]
@@ -34,6 +35,10 @@ EXTRA = ["kid", "consistency", "diversity"]
 
 def drawn(seed: int, *shape: int, scale: float = 1.0) -> torch.Tensor:
     return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def named(count: int) -> list[str]:
+    return [str(place) for place in range(count)]
 
 
 def ones(count: int) -> torch.Tensor:
@@ -44,7 +49,7 @@ class TestKID:
     def test_is_torchmetrics_of_one_subset_that_is_the_whole_set(self):
         features, real = drawn(0, 40, 1, 16), drawn(1, 40, 16, scale=1.3)
         expected = poly_mmd(real.double(), features[:, 0].double())
-        assert float(kid(features, real, ones(40))) == pytest.approx(float(expected), rel=1e-9)
+        assert float(kid(features, real, ones(40), named(40))) == pytest.approx(float(expected), rel=1e-9)
 
     def test_is_the_mean_of_clean_fids_subsets(self):
         """Which are random: within four of their standard errors."""
@@ -55,33 +60,46 @@ class TestKID:
             cleanfid.kernel_distance(real.numpy(), features[:, 0].numpy(), num_subsets=1, max_subset_size=60)
             for _ in range(400)
         ]
-        exact = float(kid(features, real, ones(200)))
+        exact = float(kid(features, real, ones(200), named(200)))
         assert abs(np.mean(draws) - exact) < 4 * np.std(draws) / 20
         assert exact == pytest.approx(np.mean(draws), rel=0.1)
         assert exact > 4 * np.std(draws) / 20
 
     def test_is_without_bias(self):
         """Sets of one distribution: around zero at any size, on both sides of it."""
-        found = [float(kid(drawn(s, 12, 1, 4), drawn(1000 + s, 15, 4), ones(12))) for s in range(300)]
+        found = [
+            float(kid(drawn(s, 12, 1, 4), drawn(1000 + s, 15, 4), ones(12), named(12))) for s in range(300)
+        ]
         assert abs(np.mean(found)) < 4 * np.std(found) / len(found) ** 0.5
         assert 0.2 < np.mean(np.array(found) < 0) < 0.8
 
     def test_frames_are_images_of_their_own(self, monkeypatch):
         features, real = drawn(0, 10, 3, 8), drawn(1, 30, 8)
-        whole = kid(features, real, ones(10))
-        assert torch.allclose(whole, kid(features.reshape(30, 1, 8), real, ones(30)))
+        whole = kid(features, real, ones(10), named(10))
+        assert torch.allclose(whole, kid(features.reshape(30, 1, 8), real, ones(30), named(30)))
         monkeypatch.setattr("pos.metrics.kid._ROWS", 7)  # blocks that do not divide anything
-        assert torch.allclose(kid(features, real, ones(10)), whole)
+        assert torch.allclose(kid(features, real, ones(10), named(10)), whole)
 
     def test_weights_are_repetitions_that_make_no_pair(self):
         """A video of weight 0 is not there; equal weights change nothing."""
         features, real = drawn(0, 10, 2, 8), drawn(1, 30, 8)
         weights = torch.cat([ones(10), 3 * ones(10), ones(10)])
         weights[2, 7:] = 0
-        found = kid(features, real, weights)
+        found = kid(features, real, weights, named(10))
         assert not torch.isclose(found[0], found[2])
         assert torch.isclose(found[0], found[1])
-        assert torch.isclose(found[2], kid(features[:7], real, ones(7))[0])
+        assert torch.isclose(found[2], kid(features[:7], real, ones(7), named(7))[0])
+
+    def test_resampling_does_not_inflate_it(self):
+        """Videos of alike frames, under two alike seeds: their pairs must not count twice in a resample."""
+        prompts = drawn(0, 30, 1, 1, 8) + 0.5 * drawn(1, 30, 2, 1, 8)
+        features = (prompts + 0.1 * drawn(2, 30, 2, 3, 8)).reshape(60, 3, 8)
+        ids = [f"p{place // 2}" for place in range(60)]
+        weights = Resampling.of(ids, resamples=2000).weights
+        found = kid(features, drawn(3, 90, 8), weights, ids)
+        spread = found[1:].std()
+        assert abs(found[1:].mean() - found[0]) < 0.2 * spread
+        assert spread > 0
 
 
 class TestConsistency:
@@ -146,7 +164,7 @@ def test_an_evaluation_has_them_where_they_are_asked_for(folder, asked, detector
         float(diversity(video_embedding(embeddings), ids, ones(5))), abs=1e-4
     )
     rows = features.tensors["fid"]
-    assert found["kid"] == pytest.approx(float(kid(rows, rows.flatten(0, 1), ones(5))), rel=1e-6)
+    assert found["kid"] == pytest.approx(float(kid(rows, rows.flatten(0, 1), ones(5), ids)), rel=1e-6)
     assert found["fvd_videomae"] < 1e-6  # against itself
     assert all(
         results["metrics"][name]["low"] <= found[name] <= results["metrics"][name]["high"] for name in EXTRA
