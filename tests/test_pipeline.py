@@ -135,7 +135,12 @@ class TestText:
     def test_pos_without_references_still_finds_its_clip(self, make):
         pipeline = make(ROWS["pos"])
         pipeline.rewriter = pipeline.rewriter.referring(0)
+        asked, complete = [], pipeline.rewriter.engine.complete
+        pipeline.rewriter.engine.complete = lambda texts, **which: (
+            asked.extend(texts) or complete(texts, **which)
+        )
         (sample,) = pipeline.generate(make_requests(["red"]))
+        assert asked == [pipeline.rewriter.template.render([], "red", 20)]
         assert [found["id"] for found in sample.provenance["neighbours"]] == ["red"]
         assert sample.provenance["inversion"] is not None
         assert sample.provenance["rewritten_prompt"] == "blue"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import threading
 import time
 from pathlib import Path
@@ -226,6 +227,12 @@ def test_without_a_key_none_is_sent_where_none_is_needed(tmp_path, monkeypatch):
     chatgpt = OpenAIEngine("gpt", "https://api.openai.com/v1")
     with pytest.raises(PosError, match=f"asks for a key: set {KEY} in the environment"):
         next(chatgpt.complete(["x"], attempt=0, seed=0))
+
+
+def test_an_absent_package_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(PosError, match=r"'openai' is needed here: .*pos-t2v\[engines\]"):
+        next(OpenAIEngine("m", "http://h/v1").complete(["x"], attempt=0, seed=0))
 
 
 @pytest.mark.parametrize("key", ["sk-planted\n0123456789", "sk-plantéd-0123456789"])
