@@ -81,8 +81,8 @@ class TestKID:
         assert torch.allclose(kid(features, real, ones(10), named(10)), whole)
 
     def test_weights_are_repetitions_that_make_no_pair(self):
-        """A video of weight 0 is not there; equal weights change nothing."""
-        features, real = drawn(0, 10, 2, 8), drawn(1, 30, 8)
+        """A video of weight 0 is not there; equal weights of single images change nothing."""
+        features, real = drawn(0, 10, 1, 8), drawn(1, 30, 8)
         weights = torch.cat([ones(10), 3 * ones(10), ones(10)])
         weights[2, 7:] = 0
         found = kid(features, real, weights, named(10))
