@@ -1,0 +1,115 @@
+"""The notebooks: light and clean as they are committed, and running to their end."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from experiments.run_notebooks import executed
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NAMES = ["01_quickstart", "02_eta_gamma", "03_noise_space", "04_bring_your_own_model"]
+MOST_BYTES = 600_000
+PLACES = re.compile(r"(?<![\w.])/(?:home|root|tmp|work|usr|opt|mnt|Users|workspace)\b|[A-Z]:\\")
+"""Paths of the machine that a notebook was run on."""
+
+
+def read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def shown(cell: NotebookNode) -> list[set[str]]:
+    """What kinds of outputs a cell has."""
+    return [set(output.get("data", {output.get("name"): ""})) for output in cell.outputs]
+
+
+def texts(cell: NotebookNode) -> str:
+    """The source of a cell and what it printed."""
+    printed = [
+        output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in cell.outputs
+    ]
+    return "\n".join([cell.source, *printed])
+
+
+def test_they_are_all_there() -> None:
+    assert [path.stem for path in NOTEBOOKS] == NAMES
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_whole_and_light(path: Path) -> None:
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert path.stat().st_size < MOST_BYTES
+    cells = code(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), (
+        "run from top to bottom"
+    )
+    kinds = [output for cell in cells for output in cell.outputs]
+    assert {output.output_type for output in kinds} <= {"stream", "display_data", "execute_result"}
+    assert {output.name for output in kinds if output.output_type == "stream"} <= {"stdout"}
+    assert any("image/png" in kind for cell in cells for kind in shown(cell))
+    assert not any("image/jpeg" in kind for cell in cells for kind in shown(cell))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_says_nothing_of_the_machine(path: Path) -> None:
+    notebook = read(path)
+    told = [texts(cell) if cell.cell_type == "code" else cell.source for cell in notebook.cells]
+    assert not PLACES.search("\n".join(told))
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert set(notebook.metadata.language_info) == {"name"}, "no version of Python"
+    assert not any(cell.metadata for cell in notebook.cells)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("see /work/main/x", True), ("saved in /tmp", True), ("C:\\Users\\me", True), ("outputs/tmp/a", False)],
+)
+def test_paths_of_a_machine_are_known(text: str, found: bool) -> None:
+    assert bool(PLACES.search(text)) is found
+
+
+def test_a_model_of_ones_own_takes_fewer_than_forty_lines() -> None:
+    (path,) = (path for path in NOTEBOOKS if path.stem == "04_bring_your_own_model")
+    (wrapper,) = (cell.source for cell in code(read(path)) if "def wrap(" in cell.source)
+    assert len(wrapper.splitlines()) < 40
+
+
+def test_only_the_fourth_defines_anything() -> None:
+    for path in NOTEBOOKS[:3]:
+        lines = [line for cell in code(read(path)) for line in cell.source.splitlines()]
+        assert not [line for line in lines if line.startswith(("def ", "class "))], path.stem
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_shows_what_is_committed(path: Path, tmp_path: Path) -> None:
+    before = path.read_bytes()
+    made = executed(path, tmp_path)
+    assert [shown(cell) for cell in code(made)] == [shown(cell) for cell in code(read(path))]
+    assert path.read_bytes() == before
+    left = {found.name for found in tmp_path.iterdir()}
+    assert left <= {"outputs"}, "a notebook writes nothing but outputs"
+
+
+def test_what_a_run_leaves_of_itself_is_not_kept(tmp_path: Path) -> None:
+    source = [
+        "import sys; from PIL import Image",
+        "print('told'); print('warned', file=sys.stderr)",
+        "Image.new('RGB', (640, 480), 'white')",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(line) for line in source])
+    path = tmp_path / "tiny.ipynb"
+    nbformat.write(notebook, path)
+    cells = code(executed(path, tmp_path))
+    assert [shown(cell) for cell in cells] == [[], [{"stdout"}], [{"text/plain", "image/png"}]]
+    assert not any(cell.metadata for cell in cells)
