@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from pos.cli import overrides, sweep
+from pos.cli import overrides
 from pos.cli.explain import check_added, explain
 from pos.cli.help import help_text
 from pos.cli.process import FULL_ERROR, set_up_logging, started_as
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from pos.cli import sweep
 
 Task = Callable[["DictConfig"], "sweep.Values | None"]
 """A command: the values that it returns stand in the table of a sweep."""
@@ -70,9 +72,7 @@ def _run(task: Task, config_name: str, arguments: Sequence[str]) -> int:
     try:
         check_added(conf, config_name, arguments)
         with logging_redirect_tqdm():
-            _run_hydra(
-                task, conf, config_name, overrides.prepare(arguments, [*_QUIET, *sweep.settings(arguments)])
-            )
+            _run_hydra(task, conf, config_name, arguments)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what is finished stays, and the same command goes on from there\n")
         return 130
@@ -90,8 +90,11 @@ def _run(task: Task, config_name: str, arguments: Sequence[str]) -> int:
 def _run_hydra(task: Task, conf: Path, config_name: str, arguments: Sequence[str]) -> None:
     import hydra
 
+    from pos.cli import sweep
+
+    prepared = overrides.prepare(arguments, [*_QUIET, *sweep.settings(arguments)])
     typed, failed = [*sys.argv], []
-    sentence = functools.partial(explain, conf=conf, config_name=config_name, arguments=typed[1:])
+    sentence = functools.partial(explain, conf=conf, config_name=config_name, arguments=arguments)
 
     @functools.wraps(task)
     def job(cfg: DictConfig) -> list[float] | None:
@@ -108,7 +111,7 @@ def _run_hydra(task: Task, conf: Path, config_name: str, arguments: Sequence[str
     # Hydra reads its arguments from sys.argv, and prints errors itself unless it is told to raise them.
     sweep.Watch.folder = None
     try:
-        with started_as([typed[0], *arguments], full_error=True):
+        with started_as([typed[0], *prepared], full_error=True):
             hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(job)()
     finally:  # a sweep that broke off has its table too
         gathered = sweep.gather(sweep.Watch.folder) if sweep.Watch.folder else None

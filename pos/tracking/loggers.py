@@ -262,8 +262,8 @@ def choose_mode(mode: str) -> str:
 
     if mode not in MODES:
         raise PosError(f"mode={mode} is not allowed: choose one of {', '.join(MODES)}.")
-    if mode == "offline":
-        return mode
+    if mode == "offline" or (mode == "auto" and os.environ.get("WANDB_MODE") == "offline"):
+        return "offline"
     try:
         login = authenticate_session(
             host=wandb.setup().settings.base_url, source="pos", prompt=False, update_session=False

@@ -208,6 +208,7 @@ def test_a_launcher_whose_extra_is_missing_is_named(script: Path, tmp_path: Path
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_optuna_searches_for_two_objectives_and_repeats_itself(script: Path, swept: Path):
     """The same command asks for the same settings, so that what is kept by content is not made again."""
     pytest.importorskip("optuna")

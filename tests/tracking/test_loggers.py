@@ -111,6 +111,9 @@ def test_without_a_login_auto_is_offline_and_online_says_what_to_do(tmp_path: Pa
         choose_mode("auto")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     assert choose_mode("auto") == choose_mode("online") == "online"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert (choose_mode("auto"), choose_mode("online")) == ("offline", "online")
+    monkeypatch.delenv("WANDB_MODE")
     monkeypatch.delenv("WANDB_API_KEY")
     (tmp_path / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
     assert choose_mode("auto") == "online"
