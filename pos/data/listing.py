@@ -63,7 +63,7 @@ def find_videos(names: Sequence[str], folder: Path) -> list[Path | None]:
         None for each that is not there.
 
     Raises:
-        PosError: the folder is absent, or two subfolders hold files of one name.
+        PosError: the folder is absent or holds none, or two subfolders hold files of one name.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -77,6 +77,11 @@ def find_videos(names: Sequence[str], folder: Path) -> list[Path | None]:
             stem, suffix = os.path.splitext(name)
             if stem in wanted and suffix.lower() in _KNOWN:
                 known[stem].append(Path(root, name))
+    if not known:
+        raise PosError(
+            f"{folder} holds none of the {len(names):,} videos that the benchmark names, such as {names[0]}: "
+            "is this the folder that they lie in?"
+        )
     return [_one_of(known[PurePath(name).stem], folder / name) for name in names]
 
 

@@ -33,5 +33,7 @@ def test_one_name_in_two_places_is_refused(tmp_path):
     touch(tmp_path, "A/v1.mp4", "B/v1.mp4")
     with pytest.raises(PosError, match=r"Both .*A and .*B hold a v1: keep one of them"):
         find_videos(["v1.avi"], tmp_path)
+    with pytest.raises(PosError, match=r"holds none of the 1 videos that the benchmark names, such as w.avi"):
+        find_videos(["w.avi"], tmp_path)
     with pytest.raises(PosError, match="absent does not exist"):
         find_videos(["v1.avi"], tmp_path / "absent")

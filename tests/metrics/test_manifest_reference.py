@@ -191,7 +191,7 @@ def test_the_manifests_frames_are_the_default(make):
 def test_a_folder_that_is_not_the_manifests_is_named(make, reference, videos, tmp_path):
     (tmp_path / "other").mkdir()
     with pytest.raises(
-        PosError, match=r"other holds none of the 6 videos of ucf101, such as ApplyEyeMakeup/v"
+        PosError, match=r"other holds none of the 6 videos that the benchmark names, such as ApplyEyeMakeup/v"
     ):
         reference(make(SKIP), videos=tmp_path / "other")
     with pytest.raises(PosError, match="absent does not exist"):
