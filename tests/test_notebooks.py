@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
+from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter
 from nbformat import NotebookNode
+from transformers import CLIPTextModel
 
 from experiments.run_notebooks import executed
+from pos.backbones.base import Defaults
+from pos.diffusion.noise import base_noise
+from pos.generation import make_requests
+from pos.method import Method
+from pos.networks.tokenizer import load_tokenizer
+from pos.pipeline import Pipeline
+from pos.storage import asset
+from tests.backbones.published import SCHEDULER, autoencoder, drawn, image_unet, text_model
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -38,6 +49,28 @@ def texts(cell: NotebookNode) -> str:
         output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in cell.outputs
     ]
     return "\n".join([cell.source, *printed])
+
+
+def animatediff() -> AnimateDiffPipeline:
+    """A tiny one with random weights."""
+    motion = MotionAdapter(
+        block_out_channels=(8, 16),
+        motion_layers_per_block=1,
+        motion_norm_num_groups=4,
+        motion_num_attention_heads=2,
+    )
+    pipe = AnimateDiffPipeline(
+        vae=autoencoder(),
+        text_encoder=text_model(
+            CLIPTextModel, 0, vocab_size=2000, max_position_embeddings=64, bos_token_id=1, eos_token_id=2
+        ),
+        tokenizer=load_tokenizer(asset("shapes/tokenizer.json")),
+        unet=image_unet(),
+        motion_adapter=drawn(motion, 1, 0.15),
+        scheduler=DDIMScheduler.from_config(SCHEDULER),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def test_they_are_all_there() -> None:
@@ -82,6 +115,32 @@ def test_a_model_of_ones_own_takes_fewer_than_forty_lines() -> None:
     (path,) = (path for path in NOTEBOOKS if path.stem == "04_bring_your_own_model")
     (wrapper,) = (cell.source for cell in code(read(path)) if "def wrap(" in cell.source)
     assert len(wrapper.splitlines()) < 40
+
+
+def test_the_wrapper_takes_animatediff_as_it_says() -> None:
+    """One line changes: the network takes the text once a frame."""
+    cells = [cell.source for cell in code(read(NOTEBOOKS[3]))]
+    said = "context.repeat_interleave(latents.shape[2], 0)"
+    assert said in read(NOTEBOOKS[3]).cells[-1].source
+    names: dict[str, Any] = {}
+    exec(cells[0] + "\n" + cells[1].replace("states=context", f"states={said}"), names)
+    pipe, size = animatediff(), {"height": 32, "width": 32}
+    defaults = Defaults(frames=3, **size, steps=4, guidance=3.0, fps=8)
+    backbone = names["wrap"](pipe, "animatediff", defaults)
+    (request,) = make_requests(["a ring"])
+    (made,) = Pipeline(backbone, Method()).generate([request])
+    eps = base_noise(backbone.latent_shape(3, 32, 32), [request.id], [request.seed])
+    theirs = pipe(
+        "a ring",
+        num_frames=3,
+        **size,
+        num_inference_steps=4,
+        guidance_scale=3.0,
+        latents=eps,
+        output_type="pt",
+    ).frames[0]
+    assert (made.video - 255 * theirs).abs().max() <= 1
+    assert made.video.float().std() > 10, "a picture, not a plain colour"
 
 
 def test_only_the_fourth_defines_anything() -> None:
