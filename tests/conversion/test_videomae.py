@@ -108,7 +108,9 @@ def test_the_converted_network_has_the_features_of_the_original(checkpoint: Path
 def test_the_published_network_has_these_names_and_shapes() -> None:
     """Of the names that ViT-g's 40 blocks have, with biases of queries and values alone."""
     with torch.device("meta"):
-        state = VideoMAE().state_dict()
+        network = VideoMAE()
+        assert network(torch.zeros(1, 3, 16, 224, 224)).shape == (1, 1408)
+    state = network.state_dict()
     assert len(state) == 4 + 40 * 15
     width, hidden = 1408, int(1408 * 48 / 11)
     block = 4 * width * width + 2 * width * hidden + hidden + 8 * width  # biases: q, v, proj, fc2; two norms
