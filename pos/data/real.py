@@ -68,21 +68,15 @@ class RealVideos:
         faults = Faults(**manifest.choices.get("faults", {}))
         remedy = "Make the manifest with faults.{fault}=skip to leave such videos out."
         record = {"benchmark": manifest.name, "manifest": manifest.hash}
-        source = f"{manifest.name} in {folder}"
-        videos = cls(paths, _digests(paths), faults, source, remedy, record)
-        for item, path in zip(manifest.items, paths, strict=True):
-            if path is None:
-                videos.stop_at("missing", f"The video {Path(folder) / item.video} does not exist.")
+        if faults.missing == "error" and None in paths:
+            absent = Path(folder) / manifest.items[paths.index(None)].video
+            raise PosError(f"The video {absent} does not exist. {remedy.format(fault='missing')}")
+        videos = cls(paths, _digests(paths), faults, f"{manifest.name} in {folder}", remedy, record)
         _check_same(manifest.items, videos, folder)
         return videos
 
     def __len__(self) -> int:
         return len(self.paths)
-
-    def stop_at(self, fault: Fault, said: str) -> None:
-        """Raise PosError where the policy for a fault is ``error``."""
-        if self.faults.of(fault) == "error":
-            raise PosError(f"{said} {self.remedy.format(fault=fault)}")
 
     def read(
         self, frames: int, size: tuple[int, int] | None, start: int = 0
@@ -105,13 +99,17 @@ class RealVideos:
         try:
             video, held = read_counted(path, frames, size, stride=1)
         except PosError as error:
-            self.stop_at("corrupt", str(error))
+            self._stop_at("corrupt", str(error))
             log.warning("Left out: %s", error)
             return None, "corrupt"
         if held.frames >= frames:
             return video, None
-        self.stop_at("short", f"The video {path} holds {held.frames} frames, and {frames} are needed.")
+        self._stop_at("short", f"The video {path} holds {held.frames} frames, and {frames} are needed.")
         return (video if self.faults.short == "pad" else None), "short"
+
+    def _stop_at(self, fault: Fault, said: str) -> None:
+        if self.faults.of(fault) == "error":
+            raise PosError(f"{said} {self.remedy.format(fault=fault)}")
 
 
 def _check_same(items: Sequence[Item], videos: RealVideos, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from torch.nn import functional
 from pos.conversion.run import convert
 from pos.conversion.videomae import read_videomae
 from pos.errors import PosError
-from pos.metrics.paper import VideoMAEFeatures, load_videomae
+from pos.metrics.evaluation import missing
+from pos.metrics.frames import Frames
+from pos.metrics.paper import VideoMAEFeatures, load_videomae, paper_detectors
+from pos.metrics.reference import Reference
 from pos.networks.videomae import GIANT, VideoMAE
 from pos.networks.weights import read_config
 from tests.golden.rebuilt import blocky, rule_tensor
@@ -136,3 +140,20 @@ def test_clips_of_another_length_are_told(checkpoint: Path, tmp_path: Path) -> N
     assert isinstance(detector, VideoMAEFeatures)
     with pytest.raises(PosError, match="clips of 16 frames, not of 8"):
         detector.detect([torch.zeros(8, 3, 32, 32, dtype=torch.uint8)])
+
+
+def test_it_is_loaded_where_it_is_asked_for(checkpoint: Path, tmp_path: Path) -> None:
+    places = dict.fromkeys(("fid", "clip", "fvd", "inception"), str(tmp_path / "absent.safetensors"))
+    file = tmp_path / "videomae.safetensors"
+    asked = {**places, "videomae": str(file), "extra": ["fvd_videomae"]}
+    told = missing({}, Reference({}, {}, "nothing"), paper_detectors(**asked).absent, ["fvd_videomae"])
+    assert re.match(
+        r"There are no weights of VideoMAE v2 at .*videomae.safetensors: get vit_g_hybrid_pt_1200e_ssv2_ft.pth of "
+        r"OpenGVLab .* experiments/convert.py kind=videomae, or .* detectors.videomae=PATH.",
+        told["fvd_videomae"],
+    )
+    convert(lambda source: read_videomae(source, TINY), checkpoint, tmp_path)
+    detectors = paper_detectors(**asked)
+    rows = detectors.compared(blocky(3, (2, FRAMES, 30, 30), 6), Frames())
+    assert {name: tuple(found.shape) for name, found in rows.items()} == {"videomae": (2, WIDTH)}
+    assert paper_detectors(**{**asked, "extra": []}).videomae is None
