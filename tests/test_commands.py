@@ -169,11 +169,12 @@ def test_every_method_makes_a_video_of_any_prompt_with_the_shipped_weights(tmp_p
 
 @pytest.mark.slow
 def test_a_sweep_makes_a_folder_for_each_value(tmp_path: Path):
-    status, _, stderr = run(
+    status, stdout, stderr = run(
         tmp_path, "generate", "-m", "prompt=a blue star, spinning", "method=ona", "method.eta=0,1", "steps=2"
     )
     assert status == 0, stderr
-    made = [name for name in files(tmp_path / "outputs/generate") if name.endswith(".json")]
+    made = [name for name in files(tmp_path / "outputs/generate") if name.endswith("-s0.json")]
     assert made == [
         f"method.eta={eta},method=ona,steps=2/0000-a-blue-star-spinning-s0.json" for eta in (0, 1)
     ]
+    assert re.search(r"\| eta=1 +\| +\d+ \|", stdout)  # evaluations of a video

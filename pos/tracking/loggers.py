@@ -188,14 +188,13 @@ class Wandb:
         import wandb
 
         Path(identity.folder).mkdir(parents=True, exist_ok=True)
-        swept = "WANDB_SWEEP_ID" in os.environ  # the agent has named the run
         return {
             "project": self.project,
             "entity": self.entity,
             "name": identity.name,
             "group": self.group or identity.group,
             "job_type": identity.kind,
-            "id": None if swept else identity.id,
+            "id": identity.id,  # the agent of a sweep has its own
             "resume": "allow",
             "dir": str(identity.folder),
             "mode": self.mode,

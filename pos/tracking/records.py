@@ -63,7 +63,7 @@ def log_evaluation(logger: Logger | None, cfg: DictConfig, results: Mapping[str,
             run.table("metrics", *metric_table({"": metrics}))
             run.files("results", "results", [out / "results.json"])
             if cfg.manifest is not None:
-                run.files("manifest", "manifest", [Path(cfg.manifest)])
+                run.files("benchmark", "manifest", [Path(cfg.manifest)])
     return dict(metrics)
 
 

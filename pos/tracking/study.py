@@ -104,6 +104,8 @@ def _log(
         written += sorted(path for path in out.glob(f"{name}-*") if path.suffix in (".svg", ".png"))
         run.files(f"{name}-results", "results", [path for path in written if path.exists()])
         run.files(f"{name}-videos", "manifest", [out / "results.jsonl"])
+        if config.get("manifest"):
+            run.files("benchmark", "manifest", [Path(config["manifest"])])
 
 
 def _log_row(run: Run, row: Mapping[str, Any], videos: Sequence[tuple[Path, str]]) -> None:

@@ -37,7 +37,7 @@ def test_an_evaluation_logs_metrics_results_and_manifest(tmp_path: Path):
     assert log_evaluation(recorder, cfg, {"metrics": {"fvd": FVD}}) == {"fvd": FVD}
     assert recorder.numbers[tmp_path.name]["fvd"] == 9.0
     assert recorder.tables["metrics"][1] == [["", "fvd", 9.0, 0.0, None]]
-    assert recorder.artifacts == {"results results": ["results.json"], "manifest manifest": ["ucf101.json"]}
+    assert recorder.artifacts == {"results results": ["results.json"], "manifest benchmark": ["ucf101.json"]}
     assert log_evaluation(None, cfg, {"metrics": {"fvd": FVD}}) == {"fvd": FVD}
 
 

@@ -104,6 +104,14 @@ def test_a_study_of_one_row_is_one_run(study: DictConfig):
     assert len(recorder.shown[name]) == 2
 
 
+def test_the_manifest_of_the_benchmark_is_logged(study: DictConfig, tmp_path: Path):
+    study.manifest = str(tmp_path / "ucf101.json")
+    (tmp_path / "ucf101.json").write_text("{}")
+    recorder = Recorder()
+    log_study(recorder, study)
+    assert recorder.artifacts["manifest benchmark"] == ["ucf101.json"]
+
+
 def test_nothing_is_logged_without_a_logger(study: DictConfig):
     assert log_study(None, study)["fvd"]["value"] == 7.0
     assert not list(Path(study.out).rglob("*.gif"))
