@@ -23,6 +23,9 @@ RECORDED_SWEEP = "shapes/eta_sweep.json"
 
 CURVES = ("fvd", "clipsim", "accuracy")
 
+NOTHING = Finding({}, [])
+"""What a study without a figure found beside its table."""
+
 SUMMARY = (
     "POS improves the two inputs of a frozen text-to-video model, the noise (ONA, or NPNet in POS*) and the "
     "text (SPR). Every row starts from the same base noise for each prompt and seed."
@@ -60,19 +63,18 @@ def write_files(
     title = _title(study)
     table = Table.of(title, results, [*_columns(results, METRICS), *COST], paper)
     details = Table.of("Accuracy by attribute", results, _columns(results, ATTRIBUTES))
-    table = replace(table, notes=[*table.notes, *(finding.notes if finding else [])])
+    finding = finding or NOTHING
+    table = replace(table, notes=[*table.notes, *finding.notes])
     tables = [found for found in (table, details) if found.columns]
     notes = [*results["notes"], *_notes(study, results)]
-    drawings = {**_sweep(results, over, "This study."), **(finding.drawings if finding else {})}
-    files: dict[str, str | bytes] = {
-        f"{study.name}-{name}.png": picture for name, picture in (finding.pictures if finding else {}).items()
+    drawings = {**_sweep(results, over, "This study."), **finding.drawings}
+    shown: dict[str, str | bytes] = {
+        f"{study.name}-{name}.png": png for name, png in finding.pictures.items()
     }
-    files |= {f"{study.name}-{name}.svg": drawing.svg for name, drawing in drawings.items()}
-    files |= {f"{study.name}.{kind}": text for kind, text in _texts(tables, notes, list(files)).items()}
-    if finding:
-        results = {**results, "figure": finding.measured}
-    files[f"{study.name}.json"] = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-    for name, content in files.items():
+    shown |= {f"{study.name}-{name}.svg": drawing.svg for name, drawing in drawings.items()}
+    texts = _texts(tables, notes, list(shown))
+    texts["json"] = json.dumps({**results, "figure": finding.measured}, indent=1, ensure_ascii=False) + "\n"
+    for name, content in (shown | {f"{study.name}.{kind}": text for kind, text in texts.items()}).items():
         write_atomic(study.out / name, content)
     study.write_records(study.out / "results.jsonl")
     write_report(
@@ -81,7 +83,7 @@ def write_files(
         summary=SUMMARY,
         tables=tables,
         curves=list(drawings.values()) or _recorded(results),
-        pictures=finding.pictures if finding else {},
+        pictures=finding.pictures,
         panels=_panels(study, report_prompts),
         notes=notes,
         setting=results["setting"],
