@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from pos.reporting.tables import Cell, Column, value
+from pos.reporting.cells import Cell, Column, value
 
 CELL_WIDTH, CELL_HEIGHT = 84, 44
 _LEFT, _TOP, _BOTTOM = 110, 40, 56
