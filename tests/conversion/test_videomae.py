@@ -148,8 +148,8 @@ def test_it_is_loaded_where_it_is_asked_for(checkpoint: Path, tmp_path: Path) ->
     asked = {**places, "videomae": str(file), "extra": ["fvd_videomae"]}
     told = missing({}, Reference({}, {}, "nothing"), paper_detectors(**asked).absent, ["fvd_videomae"])
     assert re.match(
-        r"There are no weights of VideoMAE v2 at .*videomae.safetensors: get vit_g_hybrid_pt_1200e_ssv2_ft.pth "
-        r"of OpenGVLab .* experiments/convert.py kind=videomae, or .* detectors.videomae=PATH.",
+        r"There are no weights of VideoMAE v2 at .*videomae.safetensors: get vit_g_hybrid_pt_1200e_ssv2_ft.p"
+        r"th of OpenGVLab .* experiments/convert.py kind=videomae, or .* detectors.videomae=PATH.",
         told["fvd_videomae"],
     )
     convert(lambda source: read_videomae(source, TINY), checkpoint, tmp_path)
