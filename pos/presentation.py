@@ -59,7 +59,8 @@ def write_files(
     Raises:
         PosError: the folder cannot be written, or a published table is not one.
     """
-    paper = find_published(study.name, study.pipeline.backbone.name, study.benchmark.name, published)
+    backbone = study.pipeline.backbone.name.replace(".", "")  # v0.9 is v09 where files are named
+    paper = find_published(study.name, backbone, study.benchmark.name, published)
     title = _title(study)
     table = Table.of(title, results, [*_columns(results, METRICS), *COST], paper)
     details = Table.of("Accuracy by attribute", results, _columns(results, ATTRIBUTES))

@@ -20,7 +20,7 @@ SMALL = (
     "device=cpu",
     "inversion_check=false",
 )
-PLAIN = tuple(f"~study.rows.{key}" for key in ("spr", "pos", "pos_star"))
+PLAIN = ("pool.size=20", *(f"~study.rows.{key}" for key in ("spr", "pos", "pos_star")))
 OF_IMAGES = {"table3"}
 OWN = {"figure1": ("benchmark.size=2", "seeds=0,1"), "figure2": ("study.figure.clips=8",)}
 
@@ -87,7 +87,7 @@ def test_several_machines_fill_one_folder_and_one_scores(tmp_path: Path, shared:
 def test_a_study_that_was_killed_goes_on_and_ends_like_one_that_was_not(tmp_path: Path, shared: Path):
     arguments = [*SMALL, *PLAIN, f"cache={shared / 'cache'}", "benchmark.size=12", "batch_size=1", "steps=10"]
     process = start(tmp_path, "reproduce", *arguments, "out=out")
-    for _ in range(2400):
+    for _ in range(12_000):  # ten minutes, as the other commands have
         if len(list((tmp_path / "out" / "videos").rglob("*.json"))) >= 3 or process.poll() is not None:
             break
         time.sleep(0.05)
