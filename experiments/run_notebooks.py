@@ -41,11 +41,23 @@ def executed(path: Path, folder: Path) -> NotebookNode:
     ).execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-            for output in cell.outputs:
-                _lighten(output.get("data", {}))
+            cell.outputs = _kept(cell.outputs)
     notebook.metadata = nbformat.from_dict(METADATA)
     return notebook
+
+
+def _kept(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """All but standard error, with what was printed in a row as one output, however it came."""
+    kept: list[NotebookNode] = []
+    for output in outputs:
+        if output.get("name") == "stderr":
+            continue
+        if kept and output.output_type == kept[-1].output_type == "stream":
+            kept[-1].text += output.text
+            continue
+        _lighten(output.get("data", {}))
+        kept.append(output)
+    return kept
 
 
 def _lighten(shown: dict[str, str]) -> None:

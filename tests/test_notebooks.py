@@ -163,7 +163,7 @@ def test_a_notebook_runs_and_shows_what_is_committed(path: Path, tmp_path: Path)
 def test_what_a_run_leaves_of_itself_is_not_kept(tmp_path: Path) -> None:
     source = [
         "import sys; from PIL import Image",
-        "print('told'); print('warned', file=sys.stderr)",
+        "print('told', flush=True); print('warned', file=sys.stderr, flush=True); print('more')",
         "Image.new('RGB', (640, 480), 'white')",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(line) for line in source])
@@ -171,4 +171,5 @@ def test_what_a_run_leaves_of_itself_is_not_kept(tmp_path: Path) -> None:
     nbformat.write(notebook, path)
     cells = code(executed(path, tmp_path))
     assert [shown(cell) for cell in cells] == [[], [{"stdout"}], [{"text/plain", "image/png"}]]
+    assert cells[1].outputs[0].text == "told\nmore\n"
     assert not any(cell.metadata for cell in cells)
