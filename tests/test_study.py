@@ -212,7 +212,7 @@ class TestGaps:
 class TestOwnParts:
     def test_pool_references_and_rewriter(self, make):
         spr, ona = STUDY_ROWS["spr"], STUDY_ROWS["ona"]
-        own = known_pipeline(make().out / "other", words={"a": "some"}).rewriter
+        own = known_pipeline(make().out / "other", words={"plus": "minus"}).rewriter
         rows = {
             "baseline": STUDY_ROWS["baseline"],
             "one_clip": replace(ona, pool_size=1),
@@ -229,7 +229,7 @@ class TestOwnParts:
         assert {entry["neighbours"][0]["id"] for entry in told("one_clip")} == {"red"}
         assert [entry["neighbours"] for entry in told("alone")] == [[]] * 6
         assert {len(entry["neighbours"]) for entry in told("spr")} == {2}
-        for key, word in (("other", "some"), ("spr", "one")):
+        for key, word in (("other", "minus"), ("spr", "plus")):
             assert any(word in entry["rewritten_prompt"].split() for entry in told(key)), key
 
     def test_what_a_row_shares_with_the_others_leaves_its_hash_alone(self, make):
