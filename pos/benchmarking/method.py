@@ -25,7 +25,7 @@ POS = Method(noise="inversion", rewrite=True, eta=0.2, gamma=0.04)  # ModelScope
 class Answers:
     """Pool, retriever and rewriter in one whose answers are all at hand, as they are from a warm cache."""
 
-    fingerprint, k = "answers", 5
+    fingerprint, references = "answers", 5
 
     def __init__(self, videos: Sequence[Tensor]) -> None:
         self.videos = videos

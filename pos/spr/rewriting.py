@@ -7,18 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
 from pos.errors import PosError
 from pos.spr.cleaning import clean_reply, is_refusal, one_line
-from pos.spr.engines import Reply
+from pos.spr.engines import Engine, Reply
 from pos.spr.instruction import InstructionTemplate
 from pos.storage import RecordCache, content_hash
-
-if TYPE_CHECKING:
-    from pos.spr.engines import Engine
 
 log = logging.getLogger(__name__)
 
