@@ -105,7 +105,7 @@ def test_a_notebook_says_nothing_of_the_machine(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("see /work/main/x", True), ("saved in /tmp", True), ("C:\\Users\\me", True), ("outputs/tmp/a", False)],
+    [("see /home/me/x", True), ("saved in /tmp", True), ("C:\\Users\\me", True), ("outputs/tmp/a", False)],
 )
 def test_paths_of_a_machine_are_known(text: str, found: bool) -> None:
     assert bool(PLACES.search(text)) is found
