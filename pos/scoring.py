@@ -56,7 +56,8 @@ def score_study(
     results: dict[str, Any] = {}
     baseline: Score | None = None
     for key in study.pipelines:
-        made = [read_provenance(study.folder(key), request) for request in study.requests]
+        folder = study.folder(key)
+        made = [read_provenance(folder, request) for request in study.requests]
         scored = None
         if detectors.fingerprints:
             seen = features(study, key, detectors, device)

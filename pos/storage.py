@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import fcntl
 import hashlib
+import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,30 @@ def file_digest(path: Path) -> str:
     """The sha256 of a file's bytes, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a UTF-8 file, without its byte-order mark.
+
+    Args:
+        path: the file.
+        what: it holds, for the error: ``prompts file``.
+
+    Raises:
+        PosError: it is absent, cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise PosError(f"Cannot read the {what} {path}: {reason}.") from error
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows, the heading first, as CSV with plain line feeds; None is an empty cell."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
 
 
 def content_hash(*parts: Any) -> str:

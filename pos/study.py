@@ -127,10 +127,11 @@ class Study:
             ids: of the prompts; the videos are those of the first seed.
         """
         chosen = {request.id: request for request in self.requests if request.seed == self.seeds[0]}
+        folders = {key: self.folder(key) for key in self.pipelines}
         frames, height, width = self.pipeline.frames, self.pipeline.height, self.pipeline.width
         for request in (chosen[name] for name in ids):
-            provenance = {key: read_provenance(self.folder(key), request) for key in self.pipelines}
-            videos = {key: read_made(self.folder(key), request, frames) for key in self.pipelines}
+            provenance = {key: read_provenance(folder, request) for key, folder in folders.items()}
+            videos = {key: read_made(folder, request, frames) for key, folder in folders.items()}
             found = next((key for key, entry in provenance.items() if entry["neighbours"]), None)
             clip = None
             if found is not None:
@@ -140,11 +141,13 @@ class Study:
 
     def write_records(self, path: Path) -> None:
         """One JSON line a video: its row and provenance."""
-        lines = [
-            json.dumps({"row": key, **read_provenance(self.folder(key), request)}, ensure_ascii=False)
-            for key in self.pipelines
-            for request in self.requests
-        ]
+        lines = []
+        for key in self.pipelines:
+            folder = self.folder(key)
+            lines += [
+                json.dumps({"row": key, **read_provenance(folder, request)}, ensure_ascii=False)
+                for request in self.requests
+            ]
         write_atomic(path, "".join(f"{line}\n" for line in lines))
 
     def folder(self, key: str) -> Path:

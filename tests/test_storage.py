@@ -19,8 +19,10 @@ from pos.storage import (
     append_jsonl,
     asset,
     content_hash,
+    csv_text,
     lock_folder,
     read_jsonl,
+    read_text,
     write_atomic,
 )
 
@@ -139,3 +141,18 @@ def test_a_missing_package_is_said_with_the_extra_that_installs_it():
     assert require("json", extra="none") is json
     with pytest.raises(PosError, match=r"'nowhere_to_be_found' .* pip install 'pos-t2v\[video\]'"):
         require("nowhere_to_be_found", extra="video")
+
+
+def test_text_is_read_without_its_mark_and_what_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_bytes("\ufeffgrün\n".encode())
+    assert read_text(path, "list of words") == "grün\n"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(PosError, match=r"Cannot read the list of words .*words.txt: it is not UTF-8 text"):
+        read_text(path, "list of words")
+    with pytest.raises(PosError, match=r"Cannot read the list of words .*absent.txt: No such file"):
+        read_text(tmp_path / "absent.txt", "list of words")
+
+
+def test_csv_quotes_what_it_must_and_leaves_none_empty() -> None:
+    assert csv_text([["a", "b"], ["x, y", None], ['"', 1.5]]) == 'a,b\n"x, y",\n"""",1.5\n'

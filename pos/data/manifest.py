@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +15,7 @@ from torch import Tensor
 from pos.data.benchmarks import Benchmark
 from pos.data.shapes.splits import Prompt
 from pos.errors import PosError
-from pos.storage import write_atomic
+from pos.storage import csv_text, write_atomic
 
 FORMAT = "pos-manifest-1"
 
@@ -120,10 +118,8 @@ class Manifest(Benchmark):
 
     def save_prompts(self, path: Path) -> None:
         """Write a CSV of ids and prompts, which the generating commands take."""
-        stream = io.StringIO()
         rows = [["id", "prompt"], *([item.id, item.prompt] for item in self.items)]
-        csv.writer(stream, lineterminator="\n").writerows(rows)
-        write_atomic(Path(path), stream.getvalue())
+        write_atomic(Path(path), csv_text(rows))
 
     @classmethod
     def load(cls, path: Path) -> Manifest:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pos.errors import PosError
+from pos.storage import read_text
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,7 @@ def read_prompts(path: Path | str) -> list[TextPrompt]:
     readers = {".txt": _lines, ".csv": _table, ".jsonl": _records}
     if path.suffix.lower() not in readers:
         raise PosError(f"The prompts file {path} must end in .txt, .csv or .jsonl.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise PosError(f"Cannot read the prompts file {path}: {reason}.") from error
+    text = read_text(path, "prompts file")
     prompts = list(readers[path.suffix.lower()](text, path))
     if not prompts:
         raise PosError(f"The prompts file {path} holds no prompt.")

@@ -15,7 +15,7 @@ from pos.data.manifest import Item, Manifest
 from pos.data.prompts import read_prompts
 from pos.data.protocol import Protocol
 from pos.errors import PosError
-from pos.storage import asset, content_hash, file_digest
+from pos.storage import asset, content_hash, file_digest, read_text
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _sentences(path: Path, classes: list[str]) -> dict[str, str]:
 
 
 def _lines(path: Path, example: str, words: int = 1) -> list[str]:
-    lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
+    lines = [line.strip() for line in read_text(Path(path), "annotations").splitlines() if line.strip()]
     odd = next((line for line in lines if len(line.split()) != words), None)
     if not lines or odd is not None:
         held = "nothing" if odd is None else f"'{odd[:60]}'"
@@ -163,21 +163,13 @@ def _lines(path: Path, example: str, words: int = 1) -> list[str]:
 
 def _records(path: Path, first: str, second: str, kind: str) -> tuple[list[Any], list[Any]]:
     try:
-        content = json.loads(_text(path))
+        content = json.loads(read_text(Path(path), "annotations"))
     except ValueError as error:
         raise PosError(f"{path} is not JSON: {error}.") from error
     found = [content.get(name) for name in (first, second)] if isinstance(content, dict) else []
     if not found or not all(isinstance(rows, list) for rows in found):
         raise PosError(f"{path} lacks '{first}' or '{second}': give {kind} or a file of its form.")
     return found[0], found[1]
-
-
-def _text(path: Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise PosError(f"Cannot read the annotations {path}: {reason}.") from error
 
 
 def _damaged(path: Path, error: Exception) -> PosError:

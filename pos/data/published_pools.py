@@ -21,7 +21,7 @@ from pos.data.decoding import STILL_IMAGES
 from pos.data.pools import Pool
 from pos.data.video import read_video
 from pos.errors import PosError
-from pos.storage import content_hash
+from pos.storage import content_hash, read_text
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def _images(folder: Path) -> dict[str, Path]:
 
 def _token_lines(path: Path) -> Iterator[tuple[str, str, str]]:
     """``1000092795.jpg#0<tab>Two young guys ...`` a line."""
-    for line in _text(path).splitlines():
+    for line in read_text(path, "annotations").splitlines():
         name, tab, caption = line.partition("\t")
         file, mark, _ = name.partition("#")
         if not tab or not mark:
@@ -155,7 +155,7 @@ def _token_lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _karpathy(path: Path) -> Iterator[tuple[str, str, str]]:
     try:
-        for image in json.loads(_text(path))["images"]:
+        for image in json.loads(read_text(path, "annotations"))["images"]:
             for number, sentence in enumerate(image["sentences"]):
                 yield f"{image['filename']}#{number}", image["filename"], " ".join(sentence["raw"].split())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -187,11 +187,3 @@ def _webvid_rows(path: Path, root: Path) -> Iterator[_Pair]:
                     )
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise PosError(f"Cannot read {path} as UTF-8 CSV: {error}.") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise PosError(f"Cannot read the annotations {path}: {reason}.") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from typing import Any
 from pos.reporting.cells import ATTRIBUTES, COST, METRICS, Cell, Column, value
 from pos.reporting.heatmaps import heatmap, scatter
 from pos.reporting.markdown import grid
+from pos.storage import csv_text
 
 FRONT = "★"
 _KNOWN = {column.key: column for column in (*METRICS, *ATTRIBUTES, *COST)}
@@ -105,17 +104,15 @@ class Sweep:
 
     def to_csv(self, jobs: Sequence[Job] | None = None) -> str:
         """One line a job at full precision; ``jobs`` picks some."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
         names = [column.key for column in self.columns]
         bounds = [(name, bound) for name in names for bound in self._bounds(name)]
         heading = [name if bound == "value" else f"{name}_{bound}" for name, bound in bounds]
-        writer.writerow(["job", *self.keys, *heading, "seconds_of_job", "failed"])
+        rows = [["job", *self.keys, *heading, "seconds_of_job", "failed"]]
         for job in self.jobs if jobs is None else jobs:
             typed = [job.overrides.get(key) for key in self.keys]
             numbers = [getattr(job.cell(name), bound) for name, bound in bounds]
-            writer.writerow([job.name, *typed, *numbers, job.seconds, job.failed])
-        return stream.getvalue()
+            rows.append([job.name, *typed, *numbers, job.seconds, job.failed])
+        return csv_text(rows)
 
     def files(self) -> dict[str, str]:
         """What a sweep writes, by file name: table, heat maps where two numbers vary, and the front."""

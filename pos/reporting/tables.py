@@ -3,8 +3,6 @@ Markdown, CSV, LaTeX and HTML."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +26,7 @@ from pos.reporting.markdown import grid
 from pos.reporting.notes import beside, gaps
 from pos.reporting.page import environment
 from pos.reporting.published import Published
+from pos.storage import csv_text
 
 _DIFFERENCES = "Difference from the first row, with its 95% interval:"
 _CSV_HEADER = (
@@ -106,16 +105,14 @@ class Table:
 
     def to_csv(self) -> str:
         """One line a row and metric, at full precision."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(_CSV_HEADER)
+        rows: list[Sequence[Any]] = [_CSV_HEADER]
         for label, cells in self.rows.items():
             for column in self.columns:
                 cell = cells[column.key]
                 numbers = [cell.value, cell.low, cell.high, cell.delta, cell.delta_low, cell.delta_high]
                 told = [cell.verdict, cell.published, cell.published_delta, cell.reason]
-                writer.writerow([label, column.key, column.better, *numbers, *told])
-        return stream.getvalue()
+                rows.append([label, column.key, column.better, *numbers, *told])
+        return csv_text(rows)
 
     def to_latex(self) -> str:
         """A ``table*`` for ``booktabs``: the values and, where there are differences, a block of these."""

@@ -12,7 +12,7 @@ from typing import Any
 from pos.errors import PosError
 from pos.spr.cleaning import one_line
 from pos.spr.engines import Reply
-from pos.storage import content_hash
+from pos.storage import content_hash, read_text
 
 NAMED = 5  # malformed rows that an error names
 
@@ -56,11 +56,7 @@ def read_rewrites(path: Path) -> dict[str, str]:
     readers = {".csv": _table, ".jsonl": _records}
     if path.suffix.lower() not in readers:
         raise PosError(f"The rewrites file {path} must end in .csv or .jsonl.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise PosError(f"Cannot read the rewrites file {path}: {reason}.") from error
+    text = read_text(path, "rewrites file")
     rewrites: dict[str, str] = {}
     faults: list[str] = []
     for number, record in readers[path.suffix.lower()](text, path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pos.errors import PosError, require
-from pos.storage import content_hash, write_atomic
+from pos.storage import content_hash, csv_text, write_atomic
 from pos.tracking.secrets import leaks, redacted
 
 if TYPE_CHECKING:
@@ -122,10 +121,10 @@ class CsvRun:
         old = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
         kept = [row for row in csv.reader(old) if row[0] != self.name]
         new = [[self.name, name, value] for name, value in values.items() if value is not None]
-        write_atomic(path, _csv(["run", "metric", "value"], [*kept, *new]))
+        write_atomic(path, csv_text([["run", "metric", "value"], *kept, *new]))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        write_atomic(self.folder / f"{name}.csv", _csv(columns, redacted([list(row) for row in rows])))
+        write_atomic(self.folder / f"{name}.csv", csv_text([columns, *redacted([list(row) for row in rows])]))
 
     def videos(self, shown: Sequence[tuple[Path, str]]) -> None:
         """They lie beside it already."""
@@ -275,9 +274,3 @@ def choose_mode(mode: str) -> str:
             "mode=offline and upload with `wandb sync` later."
         )
     return "online" if login else "offline"
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
-    return stream.getvalue()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from diffusers.models.attention import FeedForward as DiffusersFeedForward
 
 from pos.networks.feed_forward import FeedForward
+from tests.triton_interpreter import assert_holds_interpreted
 
 CASES = """
 import torch
@@ -41,10 +38,4 @@ def test_names_and_values_are_diffusers(mult: int) -> None:
 
 
 def test_the_kernel_in_the_interpreter() -> None:
-    pytest.importorskip("triton", reason="Triton comes with torch's CUDA wheels alone")
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CASES],
-        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    assert_holds_interpreted(CASES)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pos.networks.group_norm import GroupNorm
+from tests.triton_interpreter import assert_holds_interpreted
 
 CASES = """
 import torch
@@ -72,10 +68,4 @@ def test_a_shift_goes_before_and_silu_behind() -> None:
 
 
 def test_the_kernels_in_the_interpreter() -> None:
-    pytest.importorskip("triton", reason="Triton comes with torch's CUDA wheels alone")
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CASES],
-        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    assert_holds_interpreted(CASES)
