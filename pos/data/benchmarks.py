@@ -36,7 +36,7 @@ class ShapesBenchmark(Benchmark):
     """The embedded benchmark: short prompts, 2,048 held-out reference clips of 16 frames of 64x64.
 
     Args:
-        split: ``test`` (2,048 prompts, scored once) or ``validation`` (512, on which settings are chosen).
+        split: ``test`` (scored once) or ``validation`` (on which settings are chosen), 2,048 prompts each.
         size: how many prompts, from the first; None for all of the split.
 
     Raises:

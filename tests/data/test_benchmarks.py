@@ -40,5 +40,5 @@ def test_every_reference_comes_once(monkeypatch):
 def test_wrong_splits_and_numbers_are_named():
     with pytest.raises(PosError, match="'test' or 'validation', not 'train'"):
         ShapesBenchmark("train")
-    with pytest.raises(PosError, match="between 1 and 512, not 513"):
-        ShapesBenchmark("validation", size=513)
+    with pytest.raises(PosError, match="between 1 and 2048, not 2049"):
+        ShapesBenchmark("validation", size=2049)

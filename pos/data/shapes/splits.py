@@ -21,7 +21,7 @@ from pos.data.shapes.lexicon import named_attributes, words
 from pos.data.shapes.world import Scenes, draw_scenes, mix64
 from pos.errors import PosError
 
-POOL_SIZE, REFERENCES, VALIDATION_PROMPTS, TEST_PROMPTS = 2000, 2048, 512, 2048
+POOL_SIZE, REFERENCES, VALIDATION_PROMPTS, TEST_PROMPTS = 2000, 2048, 2048, 2048
 TRAINING_DETAILS = (0, 1, 1, 2, 2, 2, 3, 3, 3, 3)  # of the captions beside clips: mostly full sentences
 _BUCKETS = {0: "test", 1: "validation"}  # of 16
 _REGIONS = {

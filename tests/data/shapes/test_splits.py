@@ -21,7 +21,7 @@ def rows(scenes) -> set[tuple[float, ...]]:
 
 def test_prompts_are_unique_short_and_held_out_for_their_split():
     for split, prompts in {"test": splits.test_prompts(), "validation": splits.validation_prompts()}.items():
-        assert len(prompts) == {"test": 2048, "validation": 512}[split]
+        assert len(prompts) == 2048
         assert len({normalised(p.text) for p in prompts}) == len(prompts)
         assert len({p.id for p in prompts}) == len(prompts)
         assert {splits.bucket(p.text) for p in prompts} == {split}
