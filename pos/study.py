@@ -44,7 +44,7 @@ class Study:
     Attributes:
         name: of the study, for titles and provenance.
         pipeline: the parts that all rows share; its method is replaced by each row's.
-        rows: by key; the first is the baseline that the others are compared with.
+        rows: by key; the first is what the others are compared with.
         benchmark: the prompts.
         seeds: of the base noise; every row uses the same (prompt, seed) pairs.
         out: folder of videos, features and results.

@@ -36,14 +36,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value and its difference from the baseline; None where there is none.
+    """A value and its difference from the first row; None where there is none.
 
     Attributes:
         value, low, high: the value and its 95% interval.
-        delta, delta_low, delta_high: row minus baseline and its 95% interval.
+        delta, delta_low, delta_high: row minus first row and its 95% interval.
         verdict: better, worse or undecided.
         reason: why there is no value, one sentence, where something kept it from being measured.
-        published, published_delta: the paper's value and its difference from the paper's first row.
+        published, published_delta: the paper's value and its difference from that of the same first row.
         untranscribed: whether the paper gives a value that our transcription lacks.
     """
 

@@ -43,7 +43,7 @@ class Published:
 
     Attributes:
         path: the file they stand in.
-        rows: by key of the study's rows, the baseline first; empty where nothing of the table is transcribed.
+        rows: by key of the study's rows; empty where nothing of the table is transcribed.
     """
 
     path: Path
@@ -53,9 +53,8 @@ class Published:
         """The paper's number; None where it gives none or none is transcribed."""
         return self.rows[row].values.get(metric) if row in self.rows else None
 
-    def delta(self, row: str, metric: str) -> float | None:
-        """The paper's difference from its first row; None for that row and where a number is absent."""
-        first = next(iter(self.rows), row)
+    def delta(self, row: str, first: str, metric: str) -> float | None:
+        """The paper's ``row`` minus its row ``first``; None for that row and where a number is absent."""
         value, base = self.value(row, metric), self.value(first, metric)
         return None if row == first or value is None or base is None else value - base
 

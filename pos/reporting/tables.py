@@ -1,4 +1,4 @@
-"""Results as tables: values, their differences from the baseline with intervals, and the paper's numbers, as
+"""Results as tables: values, their differences from the first row with intervals, and the paper's numbers, as
 Markdown, CSV, LaTeX and HTML."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CSV_HEADER = (
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; the first row is the baseline.
+    """Rows of cells; the first is what the others are compared with.
 
     Attributes:
         title: what is in it.
@@ -65,13 +65,14 @@ class Table:
         Args:
             title: what is in it.
             results: with ``rows`` by key, each of them with ``label``, ``method``, ``metrics``,
-                ``differences`` (None for the baseline), ``cost`` and, where something was not measured,
+                ``differences`` (None for the first), ``cost`` and, where something was not measured,
                 ``absent``: the reason, by column key.
             columns: which entries to show.
             paper: the published numbers of the same study, backbone and benchmark.
         """
+        first = next(iter(results["rows"]), "")
         rows = {
-            row["label"]: {column.key: _cell(key, row, column, paper) for column in columns}
+            row["label"]: {column.key: _cell(key, row, column, paper, first) for column in columns}
             for key, row in results["rows"].items()
         }
         notes = [*gaps(rows, columns), *(beside(paper, results, rows) if paper else [])]
@@ -189,7 +190,7 @@ def _sizes(sizes: dict[str, dict[str, Any]]) -> list[str]:
     return [told, "", grid("", headings, lines), ""]
 
 
-def _cell(key: str, row: dict[str, Any], column: Column, paper: Published | None) -> Cell:
+def _cell(key: str, row: dict[str, Any], column: Column, paper: Published | None, first: str) -> Cell:
     absent = row.get("absent", {})
     if column.key in absent:
         found: dict[str, Any] = {"value": None, "reason": absent[column.key]}
@@ -200,7 +201,7 @@ def _cell(key: str, row: dict[str, Any], column: Column, paper: Published | None
     if column.better and paper:
         found["published"], found["published_delta"] = (
             paper.value(key, column.key),
-            paper.delta(key, column.key),
+            paper.delta(key, first, column.key),
         )
         found["untranscribed"] = paper.untranscribed(key, column.key)
     if column.better and row["differences"] and column.key in row["differences"]:

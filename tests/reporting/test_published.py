@@ -32,8 +32,9 @@ def test_numbers_settings_and_differences_are_found(write):
     paper = find_published("table1", "modelscope", "msrvtt", folder)
     assert list(paper.rows) == ["baseline", "ona"]
     assert (paper.rows["ona"].eta, paper.rows["ona"].gamma) == (0.2, None)
-    assert (paper.value("ona", "fid"), paper.delta("ona", "fid")) == (39.25, -1.25)
-    assert paper.delta("baseline", "fid") is None
+    assert (paper.value("ona", "fid"), paper.delta("ona", "baseline", "fid")) == (39.25, -1.25)
+    assert paper.delta("baseline", "baseline", "fid") is None
+    assert paper.delta("baseline", "ona", "fid") == 1.25
     assert (paper.value("ona", "clipsim"), paper.untranscribed("ona", "clipsim")) == (None, True)
     assert (paper.value("ona", "fvd"), paper.untranscribed("ona", "fvd")) == (None, False)  # no such number
     assert (paper.value("pos", "fid"), paper.untranscribed("pos", "fid")) == (None, False)
@@ -102,7 +103,7 @@ def test_a_table_without_lines_is_not_transcribed(write):
     folder = write("")
     paper = find_published("table1", "modelscope", "msrvtt", folder)
     assert paper.rows == {}
-    assert (paper.value("ona", "fid"), paper.delta("ona", "fid")) == (None, None)
+    assert (paper.value("ona", "fid"), paper.delta("ona", "baseline", "fid")) == (None, None)
     assert not paper.untranscribed("ona", "fid")
     assert find_published("table1", "modelscope", "shapes-test", folder) is None
     assert find_published("table1", "shapes", "msrvtt", folder) is None
