@@ -22,6 +22,7 @@ from pos.errors import PosError
 from pos.ona.reconstruction import Check
 from pos.pipeline import Pipeline
 from pos.samples import Request, Sample
+from pos.spr.rewriting import unheard
 from pos.storage import lock_folder, write_atomic
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,10 @@ def run(cfg: DictConfig) -> None:
             for index, request in enumerate(requests)
         ]
         pairs = list(zip(requests, stems, strict=True))
-        todo = [pair for pair in pairs if not _is_made(*pair, out, pipeline.config_hash)]
+        there = {stem: _found(request, stem, out, pipeline.config_hash) for request, stem in pairs}
+        silent = [request for request, stem in pairs if there[stem] and unheard(there[stem])]
+        again = pipeline.answered(silent)  # the language model did not answer then, and does now
+        todo = [(request, stem) for request, stem in pairs if not there[stem] or request in again]
         log.info("%d videos, %d to make", len(requests), len(todo))
         samples = pipeline.generate([request for request, _ in todo])
         for sample, (_, stem) in zip(samples, todo, strict=True):
@@ -149,15 +153,15 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w]+", "-", text.lower()).strip("-_")[:_SLUG_LENGTH].rstrip("-_") or "prompt"
 
 
-def _is_made(request: Request, stem: str, out: Path, config_hash: str) -> bool:
-    """Whether this very video is there.
+def _found(request: Request, stem: str, out: Path, config_hash: str) -> dict[str, Any] | None:
+    """Where this very video comes from, if it is there.
 
     Raises:
         PosError: another one is there under its name.
     """
     path = out / f"{stem}.json"
     if not path.exists():
-        return False
+        return None
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
         same = (there["prompt"], there["seed"], there["id"], there["config"]) == (
@@ -170,7 +174,7 @@ def _is_made(request: Request, stem: str, out: Path, config_hash: str) -> bool:
         same = False
     if not same:
         raise PosError(f"{path} is of a video with other settings, and is kept: choose another out=DIR.")
-    return True
+    return there
 
 
 def store(sample: Sample, folder: Path, stem: str, *, fps: float | None = None) -> None:

@@ -149,6 +149,13 @@ class Pipeline:
                     yield from self._generate_batch(batch, shared)
                     progress.update(len(batch))
 
+    def answered(self, requests: Sequence[Request]) -> list[Request]:
+        """Those whose prompts the language model answers now; it is asked again where it did not before."""
+        if not requests:
+            return []
+        rewrites = self._rewrite([request.prompt for request in requests])[1]
+        return [request for request, rewrite in zip(requests, rewrites, strict=True) if rewrite.heard]
+
     def _size(self) -> str:
         """What is made at a time, and what to do where that is too much."""
         return (
@@ -159,7 +166,13 @@ class Pipeline:
 
     def _plan(self, requests: Sequence[Request]) -> list[Plan]:
         """What comes before denoising: neighbours (Eq. 3, 6), rewrites (Eq. 7), inverted noises (Eq. 2)."""
-        prompts = [request.prompt for request in requests]
+        neighbours, rewrites = self._rewrite([request.prompt for request in requests])
+        inverts = self.method.inverts
+        inverted = self._invert([found[0] for found in neighbours]) if inverts else [None] * len(requests)
+        return [Plan(*parts) for parts in zip(requests, neighbours, rewrites, inverted, strict=True)]
+
+    def _rewrite(self, prompts: Sequence[str]) -> tuple[list[list[Neighbour]], list[Rewrite | None]]:
+        """The nearest captions of each prompt and its rewrite, as far as the method asks for them."""
         neighbours: list[list[Neighbour]] = [[] for _ in prompts]
         rewrites: list[Rewrite | None] = [None for _ in prompts]
         k = self.rewriter.references if self.method.rewrites else 1
@@ -168,9 +181,7 @@ class Pipeline:
         if self.method.rewrites:
             references = [[neighbour.caption for neighbour in found[:k]] for found in neighbours]
             rewrites = self.rewriter.rewrite(prompts, references, self.retriever.encoder)
-        inverts = self.method.inverts
-        inverted = self._invert([found[0] for found in neighbours]) if inverts else [None] * len(prompts)
-        return [Plan(*parts) for parts in zip(requests, neighbours, rewrites, inverted, strict=True)]
+        return neighbours, rewrites
 
     def _invert(self, nearest: Sequence[Neighbour]) -> list[Inverted]:
         """The guided noise of each request's nearest clip; a clip that requests share is inverted once."""
@@ -218,6 +229,7 @@ class Pipeline:
             table,
             ddim_eta=self.method.ddim_eta,
             generators=generators,
+            progress=_by_step,
         )
         videos = self.backbone.decode(latents)
         seconds = (time.perf_counter() - started) / len(plans)
@@ -274,3 +286,8 @@ class Pipeline:
             "config": self.config_hash,
             "versions": {"pos": __version__, **{name: version(name) for name in PACKAGES}},
         }
+
+
+def _by_step(steps: range) -> tqdm:
+    """A second bar on a terminal, where a batch takes long."""
+    return tqdm(steps, desc="Denoising", unit="step", leave=False, delay=2, disable=None)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pos.figures.base import Finding
-from pos.reporting.cells import ATTRIBUTES, COST, METRICS, Column
+from pos.generation import jsonable
+from pos.reporting.cells import ATTRIBUTES, COST, EXTRAS, METRICS, Column
 from pos.reporting.figures import curve, sweep_points
 from pos.reporting.html import Curve, Panel, write_report
 from pos.reporting.published import find_published
@@ -62,7 +63,7 @@ def write_files(
     backbone = study.pipeline.backbone.name.replace(".", "")  # v0.9 is v09 where files are named
     paper = find_published(study.name, backbone, study.benchmark.name, published)
     title = _title(study)
-    table = Table.of(title, results, [*_columns(results, METRICS), *COST], paper)
+    table = Table.of(title, results, [*_columns(results, METRICS + EXTRAS), *COST], paper)
     details = Table.of("Accuracy by attribute", results, _columns(results, ATTRIBUTES))
     finding = finding or NOTHING
     table = replace(table, notes=[*table.notes, *finding.notes])
@@ -74,7 +75,8 @@ def write_files(
     }
     shown |= {f"{study.name}-{name}.svg": drawing.svg for name, drawing in drawings.items()}
     texts = _texts(tables, notes, list(shown))
-    texts["json"] = json.dumps({**results, "figure": finding.measured}, indent=1, ensure_ascii=False) + "\n"
+    record = jsonable({**results, "figure": finding.measured})
+    texts["json"] = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     for name, content in (shown | {f"{study.name}.{kind}": text for kind, text in texts.items()}).items():
         write_atomic(study.out / name, content)
     study.write_records(study.out / "results.jsonl")

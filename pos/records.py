@@ -13,7 +13,7 @@ from pos.data.shapes.splits import Prompt
 from pos.data.video import read_video
 from pos.errors import PosError
 from pos.samples import Request
-from pos.storage import write_atomic
+from pos.storage import lock_folder, write_atomic
 
 PROMPTS = "prompts.json"
 """In the folder of a study: the prompt of every id that its videos were made for."""
@@ -72,11 +72,16 @@ def claim(out: Path, benchmark: str, prompts: Iterable[Prompt]) -> None:
     """
     path = out / PROMPTS
     wanted = {prompt.id: prompt.text for prompt in prompts}
+    with lock_folder(out, name=f".{PROMPTS}.lock", wait=True):  # other shards add to it too
+        _add(path, wanted, benchmark)
+
+
+def _add(path: Path, wanted: dict[str, str], benchmark: str) -> None:
     known = read_json(path) if path.exists() else {}
     other = next((name for name, text in wanted.items() if known.get(name, text) != text), None)
     if other is not None:
         raise PosError(
-            f"{out} holds videos of another manifest than this one of {benchmark}: its {other} is "
+            f"{path.parent} holds videos of another manifest than this one of {benchmark}: its {other} is "
             f"'{known[other]}' there and '{wanted[other]}' here; choose another out=DIR."
         )
     if not wanted.keys() <= known.keys():

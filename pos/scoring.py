@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from pos.data.manifest import Manifest
 from pos.generation import jsonable
 from pos.metrics.detectors import Detectors
-from pos.metrics.evaluation import METRICS, Score, compare, missing, record, score
+from pos.metrics.evaluation import ALL, Score, compare, missing, record, score, wanted
 from pos.metrics.extraction import extract
 from pos.metrics.features import FeatureSet
 from pos.metrics.frames import GENERATED
@@ -48,10 +48,11 @@ def score_study(
         the real videos.
 
     Raises:
-        PosError: a video is missing.
+        PosError: a video is missing, or a metric asked for in ``detectors.extra`` is not known.
     """
-    lacking = _lacking(detectors, reference, unreferenced)
-    computed = [name for name in METRICS if name not in lacking]
+    asked = wanted(detectors.extra)
+    lacking = _lacking(detectors, reference, unreferenced, asked)
+    computed = [name for name in asked if name not in lacking]
     first = next(iter(study.rows), None)
     results: dict[str, Any] = {}
     baseline: Score | None = None
@@ -67,7 +68,7 @@ def score_study(
         baseline = scored if key == first else baseline
         results[key] = _result(study, key, made, scored, baseline if key != first else None, lacking)
     found = {name for row in results.values() for name in (*row["metrics"], *row["cost"])}
-    rows = {key: results.get(key) or _gap(study, key, {*METRICS, *found}) for key in study.rows}
+    rows = {key: results.get(key) or _gap(study, key, {*asked, *found}) for key in study.rows}
     held = {**setting(study, detectors), "reference": reference.source if reference else None}
     return {"study": study.name, "setting": held, "rows": rows, "notes": _notes(study, reference)}
 
@@ -76,6 +77,8 @@ def features(study: Study, key: str, detectors: Detectors, device: torch.device 
     """What the detectors see in a row's videos, in the order of ``study.requests``; kept beside them."""
     requests, folder = study.requests, study.folder(key)
     parts: list[Any] = [[stem(request) for request in requests], detectors.fingerprints]
+    if detectors.extra:
+        parts.append(detectors.extra)
     if study.frames != GENERATED:
         parts.append(asdict(study.frames))
     path = folder / f"features-{content_hash(*parts)}.safetensors"
@@ -138,12 +141,14 @@ def _notes(study: Study, reference: Reference | None) -> list[str]:
     return told
 
 
-def _lacking(detectors: Detectors, reference: Reference | None, unreferenced: str) -> dict[str, str]:
+def _lacking(
+    detectors: Detectors, reference: Reference | None, unreferenced: str, asked: Collection[str]
+) -> dict[str, str]:
     """Why metrics cannot be computed, by metric."""
-    told = missing(detectors.fingerprints, reference or _NONE, detectors.absent)
+    told = missing(detectors.fingerprints, reference or _NONE, detectors.absent, asked)
     if reference is None:
-        for name, metric in METRICS.items():
-            if metric.compared and metric.detector in detectors.fingerprints:
+        for name in asked:
+            if ALL[name].compared and ALL[name].detector in detectors.fingerprints:
                 told[name] = unreferenced
     return told
 

@@ -197,13 +197,25 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, remedy: str = "choose another folder or wait for it to end") -> Iterator[None]:
-    """Hold an output folder for this process while the block runs; ``remedy`` is what another one is told.
+def lock_folder(
+    folder: Path,
+    remedy: str = "choose another folder or wait for it to end",
+    *,
+    name: str = ".lock",
+    wait: bool = False,
+) -> Iterator[None]:
+    """Hold an output folder for this process while the block runs.
+
+    Args:
+        folder: which; it is made where it is absent.
+        remedy: what another run is told.
+        name: of the file that is locked: locks of several names are independent.
+        wait: whether another run waits until the folder is free, instead of being refused.
 
     Raises:
         PosError: another run writes there, or the folder cannot be written.
     """
-    path = Path(folder) / ".lock"
+    path = Path(folder) / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a")
@@ -211,7 +223,7 @@ def lock_folder(folder: Path, remedy: str = "choose another folder or wait for i
         raise PosError(f"Cannot write to the folder {folder}: {error.strerror or error}.") from error
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise PosError(f"Another run is writing to {folder}: {remedy}.") from error
         yield

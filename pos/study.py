@@ -21,6 +21,7 @@ from pos.pipeline import Pipeline
 from pos.records import claim, read_made, read_provenance, stem
 from pos.rows import Row, Shard
 from pos.samples import Request, Sample
+from pos.spr.rewriting import unheard
 from pos.storage import lock_folder, write_atomic
 
 __all__ = ["Row", "Shard", "Study"]
@@ -82,6 +83,10 @@ class Study:
         self.out = Path(self.out)
         if not self.seeds:
             raise PosError("seeds is empty: a study needs at least one seed.")
+        labels = [row.label for row in self.rows.values()]
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:  # a table's line is known by it
+            raise PosError(f"Two rows of {self.name} have the label {twice!r}: give each row its own.")
         self.gaps, self.pipelines = dict(self.gaps), {}
         for key, row in self.rows.items():  # what a row lacks is said before the first is made
             if key in self.gaps:
@@ -115,8 +120,18 @@ class Study:
                 folder = self.folder(key)
                 mine = self.requests[self.shard.index :: self.shard.count]
                 todo = [request for request in mine if not (folder / f"{stem(request)}.json").exists()]
+                if pipeline.method.rewrites:
+                    todo += self._made_again(pipeline, folder, mine)
                 log.info("%s: %d videos, %d to make", self.rows[key].label, len(mine), len(todo))
                 _store_all(pipeline.generate(todo), folder)
+
+    def _made_again(self, pipeline: Pipeline, folder: Path, requests: Sequence[Request]) -> list[Request]:
+        """Videos that were made without an answer of the language model, which now gives one."""
+        there = [request for request in requests if (folder / f"{stem(request)}.json").exists()]
+        again = pipeline.answered([one for one in there if unheard(read_provenance(folder, one))])
+        for path in folder.glob("features-*.safetensors") if again else ():
+            path.unlink()  # what the detectors saw of the videos that are replaced
+        return again
 
     def samples(
         self, ids: Sequence[str]

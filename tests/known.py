@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pos.method import Method
 from pos.ona.npnet import NPNet
 from pos.pipeline import Pipeline
 from pos.retrieval import Retriever
+from pos.spr.engines import Reply
 from pos.spr.instruction import InstructionTemplate
 from pos.spr.rewriting import Guard, Rewriter
 from pos.study import Row, Study
@@ -47,6 +49,18 @@ def known_pipeline(
         "cache_dir": cache,
     }
     return Pipeline(method=method or Method(), **parts | changes)
+
+
+class Silent(WordsReplaced):
+    """Answers nothing as long as ``silent``, as a server that is down or a budget that ran out."""
+
+    silent = True
+
+    def complete(self, instructions: Sequence[str], *, attempt: int, seed: int) -> Iterator[dict[int, Reply]]:
+        if self.silent:
+            yield {row: Reply(problem="out of budget", heard=False) for row in range(len(instructions))}
+        else:
+            yield from super().complete(instructions, attempt=attempt, seed=seed)
 
 
 PROMPTS = ShapesBenchmark("validation", 3).prompts

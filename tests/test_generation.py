@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ from pos.ona.reconstruction import Check
 from pos.pipeline import Pipeline
 from pos.storage import lock_folder
 from tests.closed_form import SPREAD, ColourBackbone
+from tests.known import Silent, known_pipeline
 
 CONF = Path(__file__).parents[1] / "conf"
 EXACT = (
@@ -113,6 +115,33 @@ def test_a_run_goes_on_where_it_was_stopped_and_repeats_nothing(
     finished = contents(tmp_path / "out")
     assert len(finished) == 15
     assert all(finished[name] == data for name, data in stopped.items())
+
+
+def test_a_model_that_did_not_answer_is_asked_again_by_the_next_run(
+    configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    engine, asked = Silent({"red": "blue"}), []
+    generate = Pipeline.generate
+
+    def known(_: DictConfig) -> Pipeline:
+        pipeline = known_pipeline(tmp_path / "cache", Method(rewrite=True, gamma=0.5), steps=2)
+        return replace(pipeline, rewriter=replace(pipeline.rewriter, engine=engine))
+
+    def noted(self: Pipeline, requests):
+        asked.append(len(requests))
+        return generate(self, requests)
+
+    monkeypatch.setattr("pos.generation.build_pipeline", known)
+    monkeypatch.setattr(Pipeline, "generate", noted)
+    cfg = configured("prompt=red", "seeds=0,1")
+    for _ in range(2):
+        run(cfg)
+    engine.silent = False
+    for _ in range(2):
+        run(cfg)
+    assert asked == [2, 0, 2, 0]
+    told = json.loads((tmp_path / "out" / "0000-red-s1.json").read_text())
+    assert (told["rewritten_prompt"], told["rewrite"]["heard"]) == ("blue", True)
 
 
 @pytest.mark.parametrize("change", ["steps=5", "negative_prompt=blue", "guidance=2", "backbone.size=6"])

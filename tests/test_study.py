@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pos import records
 from pos import study as study_module
 from pos.data.benchmarks import ShapesBenchmark
 from pos.data.manifest import Item, Manifest
+from pos.data.shapes.splits import Prompt
 from pos.data.video import read_video
 from pos.errors import PosError
 from pos.generation import store
@@ -23,7 +27,7 @@ from pos.rows import Row, Shard
 from pos.storage import lock_folder
 from pos.study import Study
 from tests.closed_form import ColourBackbone
-from tests.known import PROMPTS, STUDY_ROWS, known_pipeline, known_study, made
+from tests.known import PROMPTS, STUDY_ROWS, Silent, known_pipeline, known_study, made
 
 
 @pytest.fixture
@@ -95,6 +99,32 @@ class TestGenerate:
         after = made(study)
         assert len(after) == 36
         assert before.items() <= after.items()
+
+    def test_a_model_that_did_not_answer_is_asked_again_by_the_next_run(self, make, asked: list[str]):
+        study = make()
+        engine = Silent({"a": "one"})
+        study.pipeline.rewriter = replace(study.pipeline.rewriter, engine=engine)
+        study = make(pipeline=study.pipeline)
+        study.generate()
+        seen = study.folder("spr") / "features-0.safetensors"
+        seen.write_bytes(b"")
+        asked.clear()
+
+        def repeated() -> list[str]:
+            made_before, rewriter = made(study), study.pipelines["spr"].rewriter
+            study.pipelines["spr"].rewriter = replace(rewriter, engine=engine)  # of another process
+            study.generate()
+            return sorted(name for name, data in made(study).items() if data != made_before.get(name))
+
+        assert (repeated(), asked, seen.exists()) == ([], [], True)  # still silent: nothing is made
+        engine.silent = False
+        changed = repeated()
+        assert {name.split("/")[1].partition("-")[0] for name in changed} == {"spr"}
+        assert len([name for name in changed if name.endswith(".json")]) == len(asked) == 6
+        assert not seen.exists()
+        told = [json.loads((study.out / name).read_text()) for name in changed if name.endswith(".json")]
+        assert all(entry["rewrite"]["accepted"] for entry in told)
+        assert (repeated(), len(asked)) == ([], 6)
 
     def test_a_failing_disk_ends_the_making_not_only_the_storing(self, make, monkeypatch: pytest.MonkeyPatch):
         def failing(*_):
@@ -200,8 +230,8 @@ class TestGaps:
         spr = STUDY_ROWS["spr"]
         rows = {
             **STUDY_ROWS,
-            "k_9": replace(spr, references=9),
-            "pool_9": replace(STUDY_ROWS["ona"], pool_size=9),
+            "k_9": replace(spr, label="k 9", references=9),
+            "pool_9": replace(STUDY_ROWS["ona"], label="9 clips", pool_size=9),
         }
         gaps = make(rows).gaps
         assert gaps.keys() == {"k_9", "pool_9"}
@@ -216,8 +246,8 @@ class TestOwnParts:
         rows = {
             "baseline": STUDY_ROWS["baseline"],
             "one_clip": replace(ona, pool_size=1),
-            "alone": replace(spr, references=0),
-            "other": replace(spr, rewriter=own),
+            "alone": replace(spr, label="alone", references=0),
+            "other": replace(spr, label="other", rewriter=own),
             "spr": spr,
         }
         study = make(rows)
@@ -236,11 +266,11 @@ class TestOwnParts:
         spr, ona = STUDY_ROWS["spr"], STUDY_ROWS["ona"]
         rows = {
             "spr": spr,
-            "spr_2": replace(spr, references=2),
-            "spr_1": replace(spr, references=1),
+            "spr_2": replace(spr, label="k 2", references=2),
+            "spr_1": replace(spr, label="k 1", references=1),
             "ona": ona,
-            "ona_3": replace(ona, pool_size=3),
-            "ona_2": replace(ona, pool_size=2),
+            "ona_3": replace(ona, label="3 clips", pool_size=3),
+            "ona_2": replace(ona, label="2 clips", pool_size=2),
         }
         hashes = {key: pipeline.config_hash for key, pipeline in make(rows).pipelines.items()}
         assert hashes["spr"] == hashes["spr_2"] != hashes["spr_1"]
@@ -268,6 +298,19 @@ class TestFolders:
             study.generate()
         assert asked == []
 
+    def test_prompts_that_shards_add_at_once_all_stay(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        write = records.write_atomic
+
+        def slowly(path: Path, content: str) -> None:
+            time.sleep(0.05)
+            write(path, content)
+
+        monkeypatch.setattr(records, "write_atomic", slowly)
+        parts = [[Prompt(f"test-{index}", "a ring", {})] for index in range(6)]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            list(pool.map(lambda part: records.claim(tmp_path, "shapes", part), parts))
+        assert len(json.loads((tmp_path / records.PROMPTS).read_text())) == 6
+
     def test_a_damaged_record_is_named(self, make):
         study = make()
         study.generate()
@@ -285,3 +328,8 @@ class TestBadInput:
     def test_no_seed(self, make):
         with pytest.raises(PosError, match="seeds is empty"):
             make(seeds=[])
+
+    def test_two_rows_of_one_label(self, make):
+        rows = {"ona": STUDY_ROWS["ona"], "other": replace(STUDY_ROWS["spr"], label="+ONA")}
+        with pytest.raises(PosError, match=r"Two rows of table1 have the label '\+ONA'"):
+            make(rows)

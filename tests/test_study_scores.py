@@ -120,6 +120,22 @@ def test_features_are_kept_and_belong_to_detectors_and_videos(
         score_study(replace(study, seeds=[0]), detectors, reference)
 
 
+def test_metrics_beyond_the_papers_are_scored_where_they_are_asked_for(scored, reference):
+    study, results = scored
+    asked = build_detectors()
+    asked.extra = ["consistency", "diversity", "kid"]
+    extended = score_study(study, asked, reference)
+    for key, row in extended["rows"].items():
+        before = results["rows"][key]["metrics"]
+        assert {name: row["metrics"][name] for name in before} == before
+        assert row["metrics"].keys() - before.keys() == {"diversity", "consistency"}
+        assert row["absent"].keys() == {"kid"}
+        assert "holds no features for KID" in row["absent"]["kid"]
+    asked.extra = ["sharpness"]
+    with pytest.raises(PosError, match="there is no metric sharpness, only kid, "):
+        score_study(study, asked, reference)
+
+
 def test_a_missing_video_is_named(scored, detectors, reference):
     study, results = scored
     path = study.out / results["rows"]["spr"]["videos"] / f"{PROMPTS[1].id}-s1.json"

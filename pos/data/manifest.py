@@ -98,6 +98,8 @@ class Manifest(Benchmark):
     def references(self, batch_size: int = 64) -> Iterator[tuple[Tensor, list[str]]]:  # noqa: ARG002
         raise PosError(
             f"The real videos of {self.name} are files of your own: name their folder with videos=DIR."
+            if any(item.video for item in self.items)
+            else f"{self.name} renders its own clips: take its benchmark without a manifest."
         )
 
     @property

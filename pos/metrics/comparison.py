@@ -13,7 +13,7 @@ from torch import Tensor
 from pos.data.benchmarks import Benchmark
 from pos.errors import PosError
 from pos.metrics.attributes import UNNAMED
-from pos.metrics.evaluation import ALL, EXTRAS, Difference, compare, missing, score, wanted
+from pos.metrics.evaluation import ACCURACY, ALL, EXTRAS, Difference, compare, missing, score, wanted
 from pos.metrics.features import FeatureSet
 from pos.metrics.reference import Reference
 from pos.metrics.statistics import permutation_p
@@ -125,7 +125,8 @@ def _right(features: FeatureSet) -> Tensor:
 def _sentence(name: str, difference: Difference, before: float, chance: float | None) -> str:
     label = ALL[name].label if name in ALL else name.replace("_", " of ")
     if math.isnan(difference.value):
-        return f"{label}: not defined, no prompt names it."
+        why = "no prompt names it" if name in ACCURACY else "no prompt has two videos"
+        return f"{label}: not defined, {why}."
     said = (
         f"{label}: {difference.verdict}, {before:.4g} to {before + difference.value:.4g}, a difference of "
         f"{difference.value:+.3g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -108,7 +108,7 @@ def evaluate(
         computed = [name for name in asked if name not in absent]
         scored = score(features, real, metrics=computed, splits=splits, resamples=resamples, seed=seed)
         by_size = distances_by_size(features, real, computed, seed=seed)
-        coverage = _coverage(entries, list(kept), benchmark)
+        coverage = _coverage(entries, kept, benchmark)
         results = {
             "videos": str(videos),
             "benchmark": benchmark.name,
@@ -215,7 +215,7 @@ def _samples(
         yield Sample(entry.id, entry.prompt, video)
 
 
-def _coverage(entries: list[Entry], kept: list[Entry], benchmark: Benchmark) -> dict[str, Any]:
+def _coverage(entries: list[Entry], kept: Collection[Entry], benchmark: Benchmark) -> dict[str, Any]:
     return {
         "videos": len(kept),
         "unreadable": [entry.path.name for entry in entries if entry not in kept],
@@ -225,7 +225,7 @@ def _coverage(entries: list[Entry], kept: list[Entry], benchmark: Benchmark) -> 
     }
 
 
-def _covered(entries: list[Entry], benchmark: Benchmark) -> int:
+def _covered(entries: Collection[Entry], benchmark: Benchmark) -> int:
     """How many prompts of the benchmark have a video: by id, else by text, where one video stands for one."""
     wanted, named = {prompt.id for prompt in benchmark.prompts}, {entry.id for entry in entries}
     others = Counter(entry.prompt for entry in entries if entry.id not in wanted)

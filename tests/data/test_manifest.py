@@ -95,6 +95,8 @@ def test_ids_differ_and_there_is_one(manifest):
         Manifest("twice", [Item("a", "x"), Item("b", "x"), Item("b", "y")], {}, {})
     with pytest.raises(PosError, match="name their folder with videos=DIR"):
         manifest.references()
+    with pytest.raises(PosError, match="renders its own clips: take its benchmark without a manifest"):
+        Manifest("shapes-test", [Item("a", "a ring")], {}, {}).references()
     with pytest.raises(PosError, match="ships no statistics of real videos"):
         manifest.reference_asset  # noqa: B018
     assert Manifest.of(ShapesBenchmark(size=2)).reference_asset == ShapesBenchmark.reference_asset

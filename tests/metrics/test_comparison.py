@@ -67,6 +67,13 @@ def test_a_folder_nearer_to_the_real_videos_is_better(folder, tmp_path):
     )
 
 
+def test_diversity_needs_two_videos_of_a_prompt(folder, tmp_path):
+    rows = features(0.5)
+    rows.tensors["embedding"] = torch.randn(N, 4, generator=torch.Generator().manual_seed(1))
+    a, b = (folder(name, rows, metrics={"diversity": {}}) for name in "ab")
+    assert verdicts(a, b, tmp_path)["Diversity"] == "not defined, no prompt has two videos."
+
+
 def test_equal_rows_are_undecided_in_any_order(folder, tmp_path):
     rows = features(0.5)
     order = torch.randperm(N, generator=torch.Generator().manual_seed(3)).tolist()
