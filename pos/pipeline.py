@@ -87,8 +87,8 @@ class Pipeline:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise PosError(f"{name}={value} is not allowed: it must be a whole number of at least 1.")
-        if not isinstance(self.guidance, int | float) or not math.isfinite(self.guidance):
-            raise PosError(f"guidance={self.guidance} is not allowed: it must be a number, 1 for none.")
+        if not (isinstance(self.guidance, int | float) and 0 <= self.guidance < math.inf):
+            raise PosError(f"guidance={self.guidance} is not allowed: it is a number from 0, 1 for none.")
         self.guidance = float(self.guidance)  # 4 and 4.0 are one setting: they must hash alike
         if self.retriever is None and self.method.retrieves:
             raise PosError(

@@ -42,7 +42,7 @@ def write_files(
     over: str | None = None,
     finding: Finding | None = None,
 ) -> Table:
-    """``NAME.md``, ``.csv``, ``.tex`` and ``.json``, its drawings, ``results.jsonl`` and ``report.html``.
+    """``NAME.md``, ``.csv``, ``.tex``, ``.json``, ``.html``, drawings, ``results.jsonl`` and ``report.html``.
 
     All go to the study's folder; the last two are those of the study that was run last.
 
@@ -80,8 +80,9 @@ def write_files(
     for name, content in (shown | {f"{study.name}.{kind}": text for kind, text in texts.items()}).items():
         write_atomic(study.out / name, content)
     study.write_records(study.out / "results.jsonl")
+    page = study.out / f"{study.name}.html"
     write_report(
-        study.out / "report.html",
+        page,
         title=title,
         summary=SUMMARY,
         tables=tables,
@@ -92,6 +93,7 @@ def write_files(
         setting=results["setting"],
         fps=study.pipeline.backbone.defaults.fps,
     )
+    write_atomic(study.out / "report.html", page.read_bytes())
     return table
 
 

@@ -19,6 +19,7 @@ from pos.figures.base import Figure
 from pos.generation import build_check, parse_seeds
 from pos.method import Method
 from pos.metrics.detectors import Detectors
+from pos.metrics.evaluation import wanted
 from pos.metrics.frames import FrameChoice
 from pos.metrics.reference import Reference
 from pos.pipeline import Pipeline
@@ -45,7 +46,10 @@ def reproduce(cfg: DictConfig) -> Table | None:
             made, or a folder that another run writes to or that holds another benchmark's results.
     """
     study, figure = build_study(cfg), build_figure(cfg)
+    if figure is not None:
+        figure.check(study)
     detectors = instantiate(cfg.detectors).for_frames(study.frames)
+    wanted(detectors.extra)  # a misspelt metric is said before anything is made
     check_fit(study, detectors, images=bool(cfg.study.get("images")))
     check_results(study.out / f"{study.name}.json", setting(study, detectors))
     reference, unreferenced = load_reference(cfg, study.benchmark)
@@ -136,9 +140,10 @@ def build_benchmark(cfg: DictConfig) -> Benchmark:
     if cfg.manifest is None:
         return instantiate(cfg.benchmark)
     manifest = Manifest.load(cfg.manifest)
-    if manifest.name.split("-")[0] not in cfg.benchmark._target_.lower():
+    benchmark = manifest.name.split("-")[0]  # shapes-test is of shapes
+    if benchmark not in cfg.benchmark._target_.lower():
         raise PosError(
-            f"The manifest {cfg.manifest} is of {manifest.name}: choose benchmark={manifest.name}, and the "
+            f"The manifest {cfg.manifest} is of {manifest.name}: choose benchmark={benchmark}, and the "
             "settings and detectors that go with it."
         )
     if cfg.benchmark.size is not None:

@@ -83,6 +83,8 @@ class Study:
         self.out = Path(self.out)
         if not self.seeds:
             raise PosError("seeds is empty: a study needs at least one seed.")
+        if self.resamples < 1:  # said here, and not when the videos are made
+            raise PosError(f"resamples must be at least 1, not {self.resamples}.")
         labels = [row.label for row in self.rows.values()]
         twice = next((label for label in labels if labels.count(label) > 1), None)
         if twice is not None:  # a table's line is known by it

@@ -144,9 +144,13 @@ def test_the_profiles(configured, profile: str, prompts: int, steps: int, seeds:
         (["backbone.frames=1"], "looks at 16 frames of a video, and colour makes images"),
         (["backbone.size=32"], "take videos of 64x64, and colour makes 32x32: choose detectors=paper"),
         (["seeds=-1"], "seeds=-1 cannot be read"),
+        (["study=figure1", "seeds=0"], "figure1 needs at least 2 seeds to see noises differ"),
+        (["detectors.extra=[kdi]"], "there is no metric kdi, only kid, "),
         (["benchmark.size=0"], "between 1 and 2048, not 0"),
         (["steps=0"], "steps=0"),
         (["batch_size=0"], "batch_size=0"),
+        (["resamples=0"], "resamples must be at least 1, not 0"),
+        (["guidance=-1"], r"guidance=-1 is not allowed: it is a number from 0, 1 for none"),
         (["shard.index=2", "shard.count=2"], "shard 2 of 2"),
         (["study.rows.ona.method.eta=-1"], r"method\.eta=-1"),
         (["study.rows.spr.method.gamma=1.5"], r"gamma=1\.5"),
@@ -161,7 +165,8 @@ def test_bad_input_is_one_sentence(configured, tmp_path: Path, arguments: list[s
     assert errors, raised.value
     assert re.search(said, str(errors[0])), errors[0]
     assert len(str(errors[0]).splitlines()) == 1
-    assert not (tmp_path / "out" / "table1.md").exists()
+    assert not list((tmp_path / "out").glob("*.md"))
+    assert not (tmp_path / "out" / "videos").exists()
 
 
 @pytest.mark.parametrize(
@@ -239,7 +244,8 @@ class TestFiles:
         records = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
         assert len(records) == 15
 
-        page = (out / "report.html").read_text()
+        page = (out / "table1.html").read_text()
+        assert (out / "report.html").read_text() == page  # that of the study that was run last
         study = build_study(configured())
         shown, hidden = study.benchmark.prompts[:2], study.benchmark.prompts[2]
         assert all(prompt.text in page for prompt in shown)

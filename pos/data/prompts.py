@@ -51,11 +51,14 @@ def _lines(text: str, _path: Path) -> Iterator[TextPrompt]:
 
 def _table(text: str, path: Path) -> Iterator[TextPrompt]:
     rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-    if "prompt" not in (rows.fieldnames or ()):
-        found = ", ".join(rows.fieldnames or ()) or "none"
-        raise PosError(f"The prompts file {path} has no column 'prompt': its first line names {found}.")
-    for row in rows:
-        yield _checked(row, path, rows.line_num)
+    try:
+        if "prompt" not in (rows.fieldnames or ()):
+            found = ", ".join(rows.fieldnames or ()) or "none"
+            raise PosError(f"The prompts file {path} has no column 'prompt': its first line names {found}.")
+        for row in rows:
+            yield _checked(row, path, rows.line_num)
+    except csv.Error as error:
+        raise PosError(f"Line {rows.line_num} of the prompts file {path} is not CSV: {error}.") from error
 
 
 def _records(text: str, path: Path) -> Iterator[TextPrompt]:

@@ -40,6 +40,13 @@ class Figure(ABC):
 
     retrieves = False
 
+    def check(self, study: Study) -> None:  # noqa: B027 - most figures can be made of any study
+        """See, before a video is made, that the study has what the figure needs.
+
+        Raises:
+            PosError: it has not.
+        """
+
     @abstractmethod
     def measure(
         self, study: Study, detectors: Detectors, reference: Reference | None, device: torch.device | str

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
+from torchmetrics.functional import spearman_corrcoef
 from tqdm import tqdm
 
 from pos.diffusion.ddim import Method as InversionMethod
@@ -34,6 +37,9 @@ class NoiseSpace(Figure):
     noise that has nothing to do with it. Cosine and distance of the noises, the distance divided by the root
     of the number of values (independent noise of unit variance: the root of 2).
 
+    A pool may hold a clip under several captions, or a caption of several clips: such entries make no pair.
+    One clip has one noise, and one caption is no near one.
+
     Args:
         clips: how many are drawn.
         inversion: the form of Eq. 2.
@@ -50,6 +56,15 @@ class NoiseSpace(Figure):
             raise PosError(f"clips={clips}: at least 3 are needed to compare pairs.")
         self.clips, self.inversion, self.seed = clips, inversion, seed
 
+    def check(self, study: Study) -> None:
+        retriever = study.pipeline.retriever
+        if retriever is None:
+            raise PosError(study.absent.get("retriever", "Figure 2 needs a pool: choose one with pool=..."))
+        if len(retriever.pool) < 3:
+            raise PosError(
+                f"A pool of {len(retriever.pool)} clips has no pairs to compare: at least 3 are needed."
+            )
+
     def measure(
         self,
         study: Study,
@@ -57,15 +72,21 @@ class NoiseSpace(Figure):
         reference: Reference | None,  # noqa: ARG002
         device: torch.device | str,  # noqa: ARG002
     ) -> Finding:
-        pipeline = study.pipeline
-        if pipeline.retriever is None:
-            raise PosError(study.absent.get("retriever", "Figure 2 needs a pool: choose one with pool=..."))
-        pool, generator = pipeline.retriever.pool, torch.Generator().manual_seed(self.seed)
-        if len(pool) < 3:
-            raise PosError(f"A pool of {len(pool)} clips has no pairs to compare: at least 3 are needed.")
+        self.check(study)
+        pipeline, generator = study.pipeline, torch.Generator().manual_seed(self.seed)
+        pool, size = pipeline.retriever.pool, (pipeline.frames, pipeline.height, pipeline.width)
+
+        @cache
+        def video(clip: int) -> Tensor:
+            return pool.video(clip, *size)
+
+        def same(one: int, other: int) -> bool:  # by their pixels: ids name pairs, not clips
+            return pool.captions[one] == pool.captions[other] or torch.equal(video(one), video(other))
+
         vectors = pipeline.retriever.encoder.embed(pool.captions)
-        similar, unrelated = draw_pairs(vectors, self.clips, generator)
-        noises = self._inverted(pipeline, sorted({clip for pair in similar + unrelated for clip in pair}))
+        similar, unrelated = draw_pairs(vectors, self.clips, generator, same)
+        chosen = sorted({clip for pair in similar + unrelated for clip in pair})
+        noises = self._inverted(pipeline, {clip: video(clip) for clip in chosen})
         first = torch.stack([noises[one] for one, _ in similar])
         others = {
             "nearest caption": torch.stack([noises[other] for _, other in similar]),
@@ -79,8 +100,8 @@ class NoiseSpace(Figure):
         }
         return _finding(groups, captions, self.inversion, generator)
 
-    def _inverted(self, pipeline: Pipeline, clips: Sequence[int]) -> dict[int, Tensor]:
-        """The noises, flat, by index of the clip."""
+    def _inverted(self, pipeline: Pipeline, videos: dict[int, Tensor]) -> dict[int, Tensor]:
+        """The noises, flat, of videos, both by index of the clip."""
         inverter = Inverter(
             pipeline.backbone,
             TensorCache(pipeline.cache_dir, "inversions"),
@@ -88,29 +109,51 @@ class NoiseSpace(Figure):
             method=self.inversion,
             batch_size=pipeline.batch_size,
         )
-        size = pipeline.frames, pipeline.height, pipeline.width
-        videos = [pipeline.retriever.pool.video(clip, *size) for clip in clips]
-        found = inverter(videos, lambda batches: tqdm(batches, desc="Inverting", unit="batch"))
-        return {clip: inverted.noise.flatten() for clip, inverted in zip(clips, found, strict=True)}
+        found = inverter(list(videos.values()), lambda batches: tqdm(batches, desc="Inverting", unit="batch"))
+        return {clip: inverted.noise.flatten() for clip, inverted in zip(videos, found, strict=True)}
 
 
-def draw_pairs(vectors: Tensor, count: int, generator: torch.Generator) -> tuple[Pairs, Pairs]:
+def draw_pairs(
+    vectors: Tensor,
+    count: int,
+    generator: torch.Generator,
+    same: Callable[[int, int], bool] = operator.eq,
+) -> tuple[Pairs, Pairs]:
     """Clips drawn without repetition, each with the one of the nearest other caption, and with a random one.
 
     Args:
         vectors: of the captions, unit (n, d).
         count: how many clips; all where there are fewer.
         generator: of the draw.
+        same: whether two indices are too alike to be a pair, as a clip and itself are.
+
+    Raises:
+        PosError: a clip drawn is the same as all others.
     """
     drawn = torch.randperm(len(vectors), generator=generator)[:count].tolist()
     similar, unrelated = [], []
     for clip in drawn:
-        scores = vectors @ vectors[clip]
-        scores[clip] = -torch.inf
-        similar.append((clip, int(scores.argmax())))
-        step = 1 + int(torch.randint(len(vectors) - 1, (), generator=generator))
-        unrelated.append((clip, (clip + step) % len(vectors)))
+        nearest = (vectors @ vectors[clip]).argsort(descending=True, stable=True)
+        similar.append((clip, _partner(clip, map(int, nearest), same)))
+        unrelated.append((clip, _partner(clip, _at_random(clip, len(vectors), generator), same)))
     return similar, unrelated
+
+
+def _partner(clip: int, candidates: Iterable[int], same: Callable[[int, int], bool]) -> int:
+    """The first that is not the same."""
+    found = next((other for other in candidates if not same(clip, other)), None)
+    if found is None:
+        raise PosError(
+            f"Clip {clip} of the pool has none to be compared with: all others are the same clip or have the "
+            "same caption."
+        )
+    return found
+
+
+def _at_random(clip: int, count: int, generator: torch.Generator) -> Iterator[int]:
+    """Another clip, and all in an order that is drawn only if that one will not do."""
+    yield (clip + 1 + int(torch.randint(count - 1, (), generator=generator))) % count
+    yield from torch.randperm(count, generator=generator).tolist()
 
 
 def compared(first: Tensor, second: Tensor, generator: torch.Generator) -> dict[str, Any]:
@@ -126,9 +169,8 @@ def compared(first: Tensor, second: Tensor, generator: torch.Generator) -> dict[
 
 
 def rank_correlation(x: Tensor, y: Tensor) -> float:
-    """Spearman's: Pearson's correlation of the ranks."""
-    ranks = torch.stack([values.argsort().argsort().double() for values in (x, y)])
-    return float(torch.corrcoef(ranks)[0, 1])
+    """Spearman's: Pearson's correlation of the ranks, ties sharing theirs; 0 where all of one are equal."""
+    return float(spearman_corrcoef(x.double(), y.double()))
 
 
 def _mean(values: Tensor, generator: torch.Generator) -> dict[str, float]:

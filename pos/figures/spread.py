@@ -28,12 +28,16 @@ class Spread(Figure):
     names and the judge sees; and the distance of FVD's feature from the mean of the real clips.
     """
 
+    def check(self, study: Study) -> None:
+        seeds = len(study.seeds)
+        if seeds < 2:
+            raise PosError(f"{study.name} needs at least 2 seeds to see noises differ, and there is {seeds}.")
+
     def measure(
         self, study: Study, detectors: Detectors, reference: Reference | None, device: torch.device | str
     ) -> Finding:
+        self.check(study)
         prompts, seeds = len(study.benchmark.prompts), len(study.seeds)
-        if seeds < 2:
-            raise PosError(f"{study.name} needs at least 2 seeds to see noises differ, and there is {seeds}.")
         measured: dict[str, Any] = {}
         notes, drawings = [], {}
         for key in study.pipelines:

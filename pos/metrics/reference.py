@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pos.errors import PosError
 from pos.metrics.features import FeatureSet, load_tensors, save_tensors
 from pos.metrics.frechet import FeatureStatistics
 
@@ -74,6 +75,10 @@ class Reference:
         Raises:
             PosError: the file is absent, cut short or holds no reference statistics.
         """
+        if not Path(path).is_file():
+            raise PosError(
+                f"There is no file {path}: reference=FILE takes what experiments/make_reference.py wrote."
+            )
         tensors, entries = load_tensors(path, ("detectors", "source"), {"record": {}})
         return cls(unpack(tensors), **entries, images=tensors.get("images"))
 

@@ -25,7 +25,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
-        raise PosError(f"device={device} is not on this machine: choose auto, cpu or cuda.") from error
+        there = "auto, cpu or cuda" if torch.cuda.is_available() else "auto or cpu"
+        raise PosError(f"device={device} is not on this machine: choose {there}.") from error
     return found
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pos.errors import PosError
+
 _GROUPS = 4
 _STRIDE = 8
 
@@ -88,7 +90,10 @@ class TemporalMixer(nn.Module):
         """(b, f, dim) to (b, dim)."""
         if self.neighbours is not None:
             vectors = vectors + self.neighbours(vectors.transpose(1, 2)).transpose(1, 2)
-        vectors = vectors + self.positions[: vectors.shape[1]]
+        most, frames = len(self.positions), vectors.shape[1]
+        if frames > most:
+            raise PosError(f"This network looks at up to {most} frames of a video, not at {frames}.")
+        vectors = vectors + self.positions[:frames]
         for layer in self.layers:
             vectors = layer(vectors)
         return vectors.mean(1)

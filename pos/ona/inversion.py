@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from pos.storage import TensorCache, content_hash
 
 Batch = list[tuple[str, Tensor]]
 """Cache keys and their videos."""
+
+Entry = dict[str, Tensor]
+"""What the cache holds of a video."""
 
 
 @dataclass(frozen=True)
@@ -97,20 +100,30 @@ class Inverter:
             PosError: a tensor that is no video; an unknown method; latents that became NaN.
         """
         keys = [self.key(video) for video in videos]
-        lacking = {key: video for key, video in zip(keys, videos, strict=True) if self._lacks(key)}
-        pairs = list(lacking.items())
+        entries = {key: self.cache.get(key) for key in dict.fromkeys(keys)}
+        known = dict(zip(keys, videos, strict=True))
+        pairs = [(key, known[key]) for key, entry in entries.items() if self._lacks(entry)]
         batches = [pairs[start : start + self.batch_size] for start in range(0, len(pairs), self.batch_size)]
         for batch in batches if progress is None else progress(batches):
-            absent = [(key, video) for key, video in batch if self.cache.get(key) is None]
-            if absent:
-                self._invert(absent)
-            if self.check:
-                self._reconstruct(batch)
-        return [self._read(key) for key in keys]
+            entries |= self._complete(batch)
+        return [self._told(entries[key]) for key in keys]
 
-    def _lacks(self, key: str) -> bool:
-        entry = self.cache.get(key)
+    def _lacks(self, entry: Entry | None) -> bool:
         return entry is None or (self.check and "psnr" not in entry)
+
+    def _complete(self, batch: Batch) -> dict[str, Entry]:
+        """The entries of a batch with all that is asked; another process may have made some of it by now.
+
+        They are returned, not read again later: what a process has seen no other can take away.
+        """
+        entries = {key: self.cache.get(key) for key, _ in batch}
+        absent = [pair for pair in batch if entries[pair[0]] is None]
+        if absent:
+            entries |= self._invert(absent)
+        unchecked = [(key, video) for key, video in batch if self._lacks(entries[key])]
+        if unchecked:
+            entries |= self._reconstruct(unchecked, entries)
+        return entries
 
     def key(self, video: Tensor) -> str:
         """The cache key of a video.
@@ -126,7 +139,7 @@ class Inverter:
         precision = str(self.backbone.dtype)
         return content_hash(video, self.backbone.fingerprint, precision, self.steps, self.method, solver)
 
-    def _invert(self, batch: Batch) -> None:
+    def _invert(self, batch: Batch) -> dict[str, Entry]:
         started = time.perf_counter()
         videos = torch.stack([video for _, video in batch])
         empty = self.backbone.encode_text([""]).repeat(len(videos))
@@ -140,28 +153,34 @@ class Inverter:
         )
         noises = inversion.noise.cpu()
         seconds = torch.tensor((time.perf_counter() - started) / len(batch))
+        entries = {}
         for row, (key, _) in enumerate(batch):
-            evaluations = torch.tensor(inversion.evaluations)
-            entry = {"noise": noises[row], "evaluations": evaluations, "seconds": seconds}
-            if inversion.residual is not None:
-                entry["residual"] = inversion.residual[row]
-            self.cache.put(key, entry)
+            entry = self.cache.get(key)
+            if entry is None:  # else another process was faster: its entry may hold a reconstruction
+                evaluations = torch.tensor(inversion.evaluations)
+                entry = {"noise": noises[row], "evaluations": evaluations, "seconds": seconds}
+                if inversion.residual is not None:
+                    entry["residual"] = inversion.residual[row]
+                self.cache.put(key, entry)
+            entries[key] = entry
+        return entries
 
-    def _reconstruct(self, batch: Batch) -> None:
+    def _reconstruct(self, batch: Batch, inverted: Mapping[str, Entry]) -> dict[str, Entry]:
         started = time.perf_counter()
         videos = torch.stack([video for _, video in batch])
-        entries = [self.cache.get(key) for key, _ in batch]
-        noises = torch.stack([entry["noise"] for entry in entries])
+        noises = torch.stack([inverted[key]["noise"] for key, _ in batch])
         latents = reconstruct(self.backbone, noises, self.steps)
         found = psnr(self.backbone.decode(latents), videos)
         errors = relative_error(latents, self.backbone.encode(videos))
         seconds = torch.tensor((time.perf_counter() - started) / len(batch))
-        for row, ((key, _), entry) in enumerate(zip(batch, entries, strict=True)):
+        entries = {}
+        for row, (key, _) in enumerate(batch):
             told = {"psnr": found[row], "latent_error": errors[row], "psnr_seconds": seconds}
-            self.cache.put(key, entry | told)
+            entries[key] = inverted[key] | told
+            self.cache.put(key, entries[key])
+        return entries
 
-    def _read(self, key: str) -> Inverted:
-        entry = self.cache.get(key)
+    def _told(self, entry: Entry) -> Inverted:
         reconstruction = None
         if self.check:
             values = (float(entry[name]) for name in ("psnr", "latent_error", "psnr_seconds"))

@@ -23,8 +23,8 @@ def read_answer(body: str, instruction: str, seconds: float) -> Reply:
         seconds: what the reply took.
 
     Returns:
-        The reply; its problem is ``unreadable`` where the body is no chat completion, ``refused`` where the
-        model or a filter declined.
+        The reply; its problem is ``unreadable`` where the body is no chat completion, and then the model was
+        not heard, ``refused`` where the model or a filter declined.
     """
     answer, content, problem = None, None, None
     try:
@@ -40,7 +40,7 @@ def read_answer(body: str, instruction: str, seconds: float) -> Reply:
     text = "" if problem or content is None else content
     text = text.encode("utf-8", "ignore").decode()  # JSON may hold halves of characters
     read, written = _usage(answer, instruction, text)
-    return Reply(text, problem, True, read, written, seconds)
+    return Reply(text, problem, problem != "unreadable", read, written, seconds)
 
 
 def _usage(answer: Any, instruction: str, text: str) -> tuple[int, int]:

@@ -115,7 +115,7 @@ class HuggingFaceEngine:
                 eos_token_id=model.generation_config.eos_token_id,
                 pad_token_id=tokenizer.pad_token_id,
             )
-            self._loaded = model.to(self.device), tokenizer
+            self._loaded = model, tokenizer
         return self._loaded
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -50,10 +51,11 @@ class OpenAIEngine:
         max_new_tokens: length limit of a reply in tokens.
         concurrency: requests at a time.
         timeout_ms: how long to wait for an answer, to its last byte.
-        retries: repetitions of a request answered with 408, 409, 425, 429 or 5xx, or not at all.
+        retries: repetitions of a request answered with 408, 409, 425, 429 or 5xx, with what is no chat
+            completion, or not at all.
         backoff_ms: the wait before the first of them; it doubles. Where the server says Retry-After, all
             requests wait that long instead.
-        longest_wait_ms: a prompt for which the server wants more is given up.
+        longest_wait_ms: a server that wants more is asked no more in this run.
         budget: tokens, of instructions and replies, in this run; None is no limit. Requests under way when it
             is spent are still used.
 
@@ -86,7 +88,7 @@ class OpenAIEngine:
             value / 1000 for value in (timeout_ms, backoff_ms, longest_wait_ms)
         )
         self.fingerprint = content_hash("openai", base_url, model, self.temperatures, max_new_tokens)
-        self._traffic = Traffic(budget, base_url)
+        self._traffic = Traffic(budget, base_url, self.longest_wait)
 
     def complete(self, instructions: Sequence[str], *, attempt: int, seed: int) -> Iterator[dict[int, Reply]]:
         """Each reply as it comes, by the index of its instruction.
@@ -124,19 +126,30 @@ class OpenAIEngine:
             if closed is not None:
                 return Reply(problem=closed, heard=False)
             try:
-                body = self._request(arguments)
+                reply = self._answer(arguments)
+                return replace(reply, seconds=(time.monotonic() - began) / threads)
             except UnansweredError as silence:
                 given_up = silence
-                if not silence.again or retry == self.retries:
+                last = not silence.again or retry == self.retries
+                if not last or silence.pause is not None:  # whatever becomes of this prompt, others wait too
+                    self._traffic.rest(silence.pause, min(self.backoff * 2**retry, self.longest_wait))
+                if last:
                     break
-                self._traffic.rest(silence.pause, min(self.backoff * 2**retry, self.longest_wait))
-            else:
-                seconds = (time.monotonic() - began) / threads
-                reply = read_answer(body, arguments["messages"][0]["content"], seconds)
-                self._traffic.answered(reply)
-                return reply
         self._traffic.unanswered(given_up.problem, given_up.detail)
         return Reply(problem=given_up.problem, heard=False, seconds=(time.monotonic() - began) / threads)
+
+    def _answer(self, arguments: dict[str, Any]) -> Reply:
+        """What the model said; its time is not known here.
+
+        Raises:
+            UnansweredError: nothing, though a body may have come: a proxy's page, half an answer.
+            PosError: as ``_request``.
+        """
+        reply = read_answer(self._request(arguments), arguments["messages"][0]["content"], 0.0)
+        self._traffic.answered(reply)
+        if not reply.heard:
+            raise UnansweredError(reply.problem, "no chat completion")
+        return reply
 
     def _request(self, arguments: dict[str, Any]) -> str:
         """The body of an answer, without the key wherever the server repeats it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,12 +29,14 @@ class Traffic:
     Args:
         budget: tokens that may be used; None is no limit.
         server: its name, for what is said.
+        longest_wait: seconds; a server that asks for a longer pause is asked no more.
     """
 
-    def __init__(self, budget: int | None, server: str) -> None:
-        self.budget, self.server = budget, server
+    def __init__(self, budget: int | None, server: str, longest_wait: float = math.inf) -> None:
+        self.budget, self.server, self.longest_wait = budget, server, longest_wait
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
+        self._stopped = False
+        self._no_more = threading.Event()  # stopped or closed: whoever waits need not
         self._failure: PosError | None = None
         self._closed: str | None = None
         self._spent = self._unanswered = 0
@@ -42,12 +45,17 @@ class Traffic:
 
     def open(self) -> None:
         """Requests begin, again."""
-        self._stopped.clear()
-        self._heard = time.monotonic()
+        with self._lock:
+            self._stopped = False
+            if self._closed is None:
+                self._no_more.clear()
+            self._heard = time.monotonic()
 
     def stop(self) -> None:
         """Nobody waits for requests any more."""
-        self._stopped.set()
+        with self._lock:
+            self._stopped = True
+            self._no_more.set()
 
     def fail(self, failure: PosError) -> PosError:
         """What would fail for every prompt stops the run: whoever asks next gets it too."""
@@ -60,11 +68,11 @@ class Traffic:
         Raises:
             PosError: what stopped the run.
         """
-        while (wait := self._resume - time.monotonic()) > 0 and not self._stopped.wait(wait):
+        while (wait := self._resume - time.monotonic()) > 0 and not self._no_more.wait(wait):
             pass
         if self._failure is not None:
             raise self._failure
-        if self._stopped.is_set():
+        if self._stopped:
             return "interrupted"
         with self._lock:
             if self._closed is None and self.budget is not None and self._spent >= self.budget:
@@ -76,17 +84,29 @@ class Traffic:
             return self._closed
 
     def rest(self, asked: float | None, otherwise: float) -> None:
-        """Wait before a request is repeated: all requests as long as the server asked, or this one."""
+        """Wait before the next request: all requests as long as the server asked, or this one.
+
+        Nobody waits longer than ``longest_wait``: a server that asks for more is asked no more.
+        """
         if asked is None:
-            self._stopped.wait(otherwise)
-        else:
-            self._resume = max(self._resume, time.monotonic() + asked)
+            self._no_more.wait(otherwise)
+            return
+        with self._lock:
+            if asked <= self.longest_wait:
+                self._resume = max(self._resume, time.monotonic() + asked)
+            elif self._closed is None:
+                self._close(
+                    "no answer",
+                    f"{self.server} asks for a pause of {asked:.1f} s, and longest_wait_ms allows "
+                    f"{self.longest_wait:g} s: the prompts that are left stay as they are; run again later.",
+                )
 
     def answered(self, reply: Reply) -> None:
-        """An answer came: count its tokens."""
+        """A body came: count its tokens. It is an answer only where the model is heard in it."""
         with self._lock:
             self._spent += reply.instruction_tokens + reply.reply_tokens
-            self._unanswered, self._heard = 0, time.monotonic()
+            if reply.heard:
+                self._unanswered, self._heard = 0, time.monotonic()
 
     def unanswered(self, problem: str, detail: str) -> None:
         """A prompt was given up."""
@@ -102,6 +122,7 @@ class Traffic:
 
     def _close(self, problem: str, sentence: str) -> None:
         self._closed = problem
+        self._no_more.set()
         log.warning("%s", sentence)
 
 

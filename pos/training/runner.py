@@ -46,7 +46,10 @@ def train(config: DictConfig) -> dict[str, float]:
         PosError: no budget, no such accelerator, or an output that cannot be written.
     """
     if config.max_steps is None and config.max_minutes is None:
-        raise PosError("There is no budget: give max_steps, max_minutes or both.")
+        raise PosError(
+            "There is no budget: choose what to train, for instance +experiment=shapes/scvideo, which has "
+            "one, or give max_steps, max_minutes or both."
+        )
     pl.seed_everything(config.seed, workers=True, verbose=False)
     task, data = _build(config)
     weights = Path(config.export or asset(f"shapes/{config.name}.safetensors"))

@@ -45,6 +45,12 @@ def test_json_lines_hold_any_text(tmp_path_factory: pytest.TempPathFactory, prom
         ("a.csv", "text\na dog\n", "no column 'prompt': its first line names text"),
         ("a.csv", "", "its first line names none"),
         ("a.csv", "prompt,id\na dog,1\n ,2\n", "Line 3"),
+        (
+            "a.csv",
+            'prompt\na dog\n"a cat\n' + "a bird\n" * 20_000,
+            r"file \S*a\.csv is not CSV: field larger",
+        ),
+        ("a.csv", '"prompt\n' + "a bird\n" * 20_000, r"file \S*a\.csv is not CSV: field larger"),
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": \n', "Line 2 .* is not JSON"),
         ("a.jsonl", '{"text": "a"}\n', "Line 1 .* has no prompt"),
         ("a.jsonl", '["a"]\n', "Line 1 .* has no prompt"),

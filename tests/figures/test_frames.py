@@ -64,6 +64,7 @@ def test_blocks_are_stacked():
 
 def test_the_finding_of_a_study(tmp_path: Path):
     study = known_study(tmp_path)
+    FrameSheet().check(study)  # needs nothing
     study.generate()
     finding = FrameSheet(prompts=2, frames=9).measure(study, None, None, "cpu")
     assert finding.measured == {"prompts": [p.id for p in PROMPTS[:2]], "rows": list(STUDY_ROWS)}

@@ -75,6 +75,14 @@ def test_the_finding_of_a_study(tmp_path: Path):
     drawing = finding.drawings["baseline-clipsim"].svg
     assert drawing.count("<circle") == 6
     assert "CLIPSIM of 2 noises a prompt, baseline" in drawing
+
+
+def test_one_seed_is_refused_before_a_video_is_made(tmp_path: Path):
+    study = known_study(tmp_path)
+    Spread().check(study)
     study.seeds = [0]
-    with pytest.raises(PosError, match="needs at least 2 seeds"):
-        Spread().measure(study, detectors, reference, "cpu")
+    for refuses in (Spread().check, lambda study: Spread().measure(study, None, None, "cpu")):
+        with pytest.raises(
+            PosError, match="table1 needs at least 2 seeds to see noises differ, and there is 1"
+        ):
+            refuses(study)

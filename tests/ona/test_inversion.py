@@ -119,6 +119,42 @@ def test_a_killed_run_keeps_the_batches_it_finished(tmp_path: Path) -> None:
     assert resumed.backbone.encoded == [2]
 
 
+def meanwhile(ours: Inverter, other: Inverter, videos: list[Tensor], monkeypatch) -> None:
+    """Another process inverts the videos while this one does."""
+    encode = ours.backbone.encode
+    monkeypatch.setattr(ours.backbone, "encode", lambda stack: (other(videos), encode(stack))[1])
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_what_another_process_added_meanwhile_is_kept_and_used(
+    tmp_path: Path, monkeypatch, check: bool
+) -> None:
+    videos, ours = clips(2), inverter(tmp_path, check=check)
+    meanwhile(ours, inverter(tmp_path, check=True), videos, monkeypatch)
+    found = ours(videos)
+    assert all("psnr" in ours.cache.get(ours.key(video)) for video in videos)
+    assert ours.backbone.encoded == [2], "it inverted in vain, and reconstructed nothing again"
+    assert all((result.reconstruction is not None) == check for result in found)
+
+
+def test_a_noise_that_appears_meanwhile_is_checked_where_that_is_asked(tmp_path: Path, monkeypatch) -> None:
+    [video], ours = clips(1), inverter(tmp_path, check=True)
+    meanwhile(ours, inverter(tmp_path), [video], monkeypatch)
+    [found] = ours([video])
+    assert "psnr" in ours.cache.get(ours.key(video))
+    assert found.reconstruction.psnr > 0
+
+
+def test_a_reconstruction_that_another_process_erases_is_still_returned(tmp_path: Path, monkeypatch) -> None:
+    [video], ours = clips(1), inverter(tmp_path, check=True)
+    inverter(tmp_path)([video])
+    bare, put = ours.cache.get(ours.key(video)), ours.cache.put
+    monkeypatch.setattr(ours.cache, "put", lambda key, entry: (put(key, entry), put(key, bare)))
+    [found] = ours([video])
+    [expected] = inverter(tmp_path / "alone", check=True)([video])
+    assert found.reconstruction.psnr == pytest.approx(expected.reconstruction.psnr)
+
+
 def test_the_key_is_what_the_noise_depends_on(tmp_path: Path) -> None:
     [video], other = clips(1), clips(2)[1]
     base = inverter(tmp_path)

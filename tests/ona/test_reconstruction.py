@@ -103,7 +103,7 @@ def test_reconstructions_are_cached_with_the_noise_and_made_where_they_are_absen
 
 def test_a_kill_between_inversion_and_reconstruction_loses_no_inversion(tmp_path: Path, monkeypatch) -> None:
     ours = inverter(tmp_path)
-    monkeypatch.setattr(ours, "_reconstruct", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(ours, "_reconstruct", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         ours(clips(1))
     assert evaluations(inverter(tmp_path), clips(1))[1] == 6

@@ -108,6 +108,17 @@ def test_gumbel_sampling_draws_from_the_softmax_at_its_temperature():
         assert counts[token] / rows == pytest.approx(expected[token].item(), abs=0.03)
 
 
+def test_a_model_goes_to_its_device_once(folder, monkeypatch):
+    moved, move = [], LlamaForCausalLM.to
+    monkeypatch.setattr(
+        LlamaForCausalLM, "to", lambda self, *where: (moved.append(where), move(self, *where))[1]
+    )
+    engine = HuggingFaceEngine(str(folder), max_new_tokens=2)
+    for _ in range(2):
+        ask(engine)
+    assert moved == [(engine.device,)]
+
+
 def test_a_chat_template_is_used_when_the_tokenizer_has_one(folder, tmp_path):
     chat = save_model(tmp_path / "chat", pad_token="<pad>")
     (chat / "chat_template.jinja").write_text("<s>[INST] {{ messages[0]['content'] }} [/INST]")

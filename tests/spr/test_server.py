@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 import threading
 import time
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from pos.errors import PosError
-from pos.spr import traffic
 from pos.spr.instruction import InstructionTemplate
 from pos.spr.rewriting import Guard, Rewriter, summarize
 from pos.spr.server import KEY, OpenAIEngine
@@ -129,7 +127,10 @@ def test_every_prompt_ends_with_a_rewrite_or_a_counted_fallback(tmp_path):
         again = rewrite(rewriter(chat, tmp_path), prompts, tmp_path)
         assert [found.reason for found in again] == [found.reason for found in rewrites]
         repeated = {prompt.split()[0] for prompt, _, _ in chat.asked[asked:]}
-        assert repeated == {"late", "down", "filtered", "flagged", "dripping", "hangs"}
+        assert repeated == {
+            "late", "down", "filtered", "flagged", "dripping", "hangs",
+            "garbled", "page", "nothing", "huge", "cut",
+        }  # fmt: skip
 
 
 def test_answers_are_kept_as_they_come(tmp_path):
@@ -180,23 +181,6 @@ def test_usage_is_recorded_for_every_prompt_and_all_its_attempts(tmp_path):
         assert (estimated.instruction_tokens, estimated.reply_tokens) == (-(-len(asked) // 4), 4)
 
 
-def test_a_spent_budget_keeps_what_is_done_and_counts_the_rest(tmp_path, caplog):
-    prompts = [f"ring {number}" for number in range(10)]
-    with serving() as chat:
-        asking = rewriter(chat, tmp_path, concurrency=1, budget=100)
-        rewrites = rewrite(asking, prompts, tmp_path)
-        assert [found.reason for found in rewrites] == [None] * 3 + ["out of budget"] * 7  # 40 tokens each
-        said_once = [message for message in caplog.messages if "budget" in message and "spent" in message]
-        assert said_once == [
-            "The budget of 100 tokens is spent (120): the prompts that are left stay as they are; "
-            "raise rewriter.engine.budget and run again."
-        ]
-        assert len(chat.asked) == 3
-        rewrites = rewrite(rewriter(chat, tmp_path), prompts, tmp_path)  # another run has no such budget
-        assert all(found.accepted for found in rewrites)
-        assert chat.counts == dict.fromkeys(prompts, 1)
-
-
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
@@ -243,67 +227,11 @@ def test_a_key_that_no_header_can_hold_is_not_repeated(monkeypatch, key):
     assert "plant" not in str(error.value)
 
 
-def test_retry_after_holds_all_requests_back(tmp_path):
-    with serving(limited=once(failed(429, retry_after_ms="300"))) as chat:
-        asking = rewriter(chat, tmp_path, concurrency=1)
-        rewrites = rewrite(asking, ["limited ring", "red ring", "blue ring"], tmp_path)
-        assert all(found.accepted for found in rewrites)
-        (_, _, first), (_, _, second), *_ = chat.asked
-        assert 0.29 < second - first < 10
-
-
-def test_a_server_that_wants_too_long_a_wait_is_not_waited_for(tmp_path):
-    with serving(limited=lambda *_: failed(429, Retry_After="3600")) as chat:
-        began = time.monotonic()
-        (found,) = rewrite(rewriter(chat, tmp_path), ["limited ring"], tmp_path)
-        assert (found.reason, found.attempts) == ("no answer", 0)
-        assert len(chat.asked) == 1
-        assert time.monotonic() - began < 30
-
-
-def test_backoff_doubles_up_to_its_limit(tmp_path, monkeypatch):
-    waited: list[float] = []
-    monkeypatch.setattr(traffic.Traffic, "rest", lambda _self, _asked, otherwise: waited.append(otherwise))
-    with serving(down=lambda *_: failed(500)) as chat:
-        rewrite(rewriter(chat, tmp_path, retries=4, backoff_ms=500), ["down ring"], tmp_path)
-    assert waited == [0.5, 1.0, 2.0, 2.0]
-
-
 def test_nobody_listening_is_a_fallback(tmp_path):
     with serving() as chat:
         pass
     (found,) = rewrite(rewriter(chat, tmp_path), ["red ring"], tmp_path)
     assert (found.text, found.reason) == ("red ring", "no answer")
-
-
-@pytest.mark.parametrize(
-    ("answer", "silence", "reason", "detail"),
-    [
-        (failed(400, f"Unsupported parameter: 'max_tokens' {SECRET}"), 300.0, "rejected",
-         "status 400: .*Unsupported parameter: 'max_tokens' .key."),
-        (failed(503), 0.0, "no answer", "status 503"),
-    ],
-)  # fmt: skip
-def test_a_server_that_answers_nobody_is_left_alone(
-    tmp_path, caplog, monkeypatch, answer, silence, reason, detail
-):
-    monkeypatch.setattr(traffic, "LONGEST_SILENCE", silence)
-    prompts = [f"ring {number}" for number in range(60)]
-    with serving(ring=lambda *_: answer) as chat:
-        rewrites = rewrite(rewriter(chat, tmp_path, concurrency=2, retries=0), prompts, tmp_path)
-        assert {found.reason for found in rewrites} == {reason}
-        assert traffic.PATIENCE <= len(chat.asked) <= traffic.PATIENCE + 2
-        (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-        assert warning.startswith(f"{chat.url} answered none of 16 prompts in a row (")
-        assert re.search(detail, warning)
-        assert SECRET not in caplog.text
-
-
-def test_a_short_outage_does_not_end_the_asking(tmp_path):
-    prompts = [f"down {number}" for number in range(30)] + ["red ring"]
-    with serving(down=lambda *_: failed(503)) as chat:
-        rewrites = rewrite(rewriter(chat, tmp_path, concurrency=1, retries=0), prompts, tmp_path)
-    assert rewrites[-1].accepted
 
 
 def test_the_key_is_in_no_file_log_or_error(tmp_path, caplog):

@@ -65,6 +65,36 @@ def test_an_answer_ends_a_row_of_silences(monkeypatch):
     assert shared.problem() == "no answer"
 
 
+def test_a_body_in_which_nobody_is_heard_costs_tokens_and_ends_no_silence(monkeypatch):
+    monkeypatch.setattr(traffic, "LONGEST_SILENCE", 0.0)
+    shared = Traffic(80, "server")
+    for _ in range(PATIENCE):
+        shared.unanswered("unreadable", "no chat completion")
+        shared.answered(Reply(problem="unreadable", heard=False))
+    assert shared.problem() == "unreadable"
+    costly = Traffic(80, "server")
+    costly.answered(Reply(problem="unreadable", heard=False, instruction_tokens=80))
+    assert costly.problem() == "out of budget"
+
+
+def test_a_pause_beyond_the_longest_ends_the_asking_and_every_wait(caplog):
+    shared = Traffic(None, "server", longest_wait=60)
+    shared.rest(50, otherwise=0)
+    began = time.monotonic()
+    for _ in range(2):
+        threading.Timer(0.05, shared.rest, (3600, 0)).start()
+    assert shared.problem() == "no answer"
+    shared.open()  # as for another attempt
+    shared.rest(None, otherwise=60)
+    assert shared.problem() == "no answer"
+    assert time.monotonic() - began < 30
+    time.sleep(0.1)  # both timers
+    assert caplog.messages == [
+        "server asks for a pause of 3600.0 s, and longest_wait_ms allows 60 s: the prompts that are left "
+        "stay as they are; run again later."
+    ]
+
+
 def test_a_failure_is_everybodys():
     shared = Traffic(None, "server")
     assert str(shared.fail(PosError("no key"))) == "no key"
