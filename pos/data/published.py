@@ -20,6 +20,15 @@ from pos.storage import asset, content_hash, file_digest, read_text
 log = logging.getLogger(__name__)
 
 UCF101_TEST = 3783  # lines of testlist01.txt
+ORIGIN = {
+    "UCF101": "benchmark.folder=DIR takes the official lists, in "
+    "https://www.crcv.ucf.edu/data/UCF101/UCF101TrainTestSplits-RecognitionTask.zip",
+    "MSR-VTT": "benchmark.annotations=FILE takes the test_videodatainfo.json of the MSR-VTT challenge, or "
+    "its older videodatainfo_2017.json",
+    "COCO": "benchmark.annotations=FILE takes COCO's captions_val2014.json, in "
+    "http://images.cocodataset.org/annotations/annotations_trainval2014.zip",
+}
+"""Where the official files are, and the key that takes them."""
 MSRVTT_TEST = range(7010, 10000)  # numbers of the 2,990 test videos, in the files of 2016 and of 2017
 
 
@@ -153,7 +162,7 @@ def _sentences(path: Path, classes: list[str]) -> dict[str, str]:
 
 
 def _lines(path: Path, example: str, words: int = 1) -> list[str]:
-    lines = [line.strip() for line in read_text(Path(path), "annotations").splitlines() if line.strip()]
+    lines = [line.strip() for line in _text(path, "UCF101").splitlines() if line.strip()]
     odd = next((line for line in lines if len(line.split()) != words), None)
     if not lines or odd is not None:
         held = "nothing" if odd is None else f"'{odd[:60]}'"
@@ -161,9 +170,15 @@ def _lines(path: Path, example: str, words: int = 1) -> list[str]:
     return lines
 
 
+def _text(path: Path, benchmark: str) -> str:
+    if not Path(path).is_file():
+        raise PosError(f"There is no file {path}: {ORIGIN[benchmark]}.")
+    return read_text(Path(path), "annotations")
+
+
 def _records(path: Path, first: str, second: str, kind: str) -> tuple[list[Any], list[Any]]:
     try:
-        content = json.loads(read_text(Path(path), "annotations"))
+        content = json.loads(_text(path, kind.partition("'")[0]))
     except ValueError as error:
         raise PosError(f"{path} is not JSON: {error}.") from error
     found = [content.get(name) for name in (first, second)] if isinstance(content, dict) else []

@@ -73,7 +73,8 @@ def test_mistakes_in_the_lists_of_ucf101_are_named(tmp_path):
     (lists / "testlist01.txt").write_text("\n")
     with pytest.raises(PosError, match="holds nothing"):
         ucf101(lists, protocol=PAPER)
-    with pytest.raises(PosError, match=r"Cannot read the annotations .*classInd.txt: No such file"):
+    said = r"There is no file .*classInd.txt: benchmark.folder=DIR takes the official lists, in https"
+    with pytest.raises(PosError, match=said):
         ucf101(tmp_path, protocol=PAPER)
 
 
@@ -120,7 +121,8 @@ def test_coco_takes_one_caption_of_each_image(tmp_path):
 @pytest.mark.parametrize("read", [msrvtt, coco])
 def test_mistakes_in_annotations_are_named(tmp_path, read):
     path = tmp_path / "file.json"
-    with pytest.raises(PosError, match=r"Cannot read the annotations .*file.json: No such file"):
+    said = r"There is no file .*file.json: benchmark.annotations=FILE takes (the test_video|COCO's captions)"
+    with pytest.raises(PosError, match=said):
         read(path, protocol=PAPER)
     path.write_text("[1]")
     with pytest.raises(PosError, match=r"lacks '\w+' or '\w+': give .*json or a file of its form"):
