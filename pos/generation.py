@@ -6,14 +6,18 @@ import json
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
+from pos.cli.explain import explain
 from pos.cli.overrides import prepare
 from pos.data.prompts import TextPrompt, read_prompts
 from pos.data.video import write_lossless, write_preview
@@ -27,6 +31,7 @@ from pos.storage import lock_folder, write_atomic
 
 log = logging.getLogger(__name__)
 
+CONF = Path(__file__).resolve().parent.parent / "conf"
 _SLUG_LENGTH = 40
 _MOST_SEEDS = 10_000
 
@@ -37,20 +42,34 @@ def load_pipeline(*overrides: str) -> Pipeline:
     Raises:
         PosError: as ``load_config`` and ``build_pipeline``.
     """
-    return build_pipeline(load_config("generate", *overrides))
+    config = load_config("generate", *overrides)
+    with _in_one_sentence("generate", overrides):
+        return build_pipeline(config)
 
 
 def load_config(command: str, *overrides: str) -> DictConfig:
     """The configuration that ``experiments/COMMAND.py`` would run with these arguments.
 
     Raises:
-        PosError: the configurations are absent: a clone of the repository has them, an installed package not.
+        PosError: an unknown key or choice, or the configurations are absent: a clone of the repository has
+            them, an installed package not.
     """
-    conf = Path(__file__).resolve().parent.parent / "conf"
-    if not conf.is_dir():
-        raise PosError(f"The folder {conf} is absent: install POS from a clone (pip install -e .).")
-    with initialize_config_dir(str(conf), version_base="1.3"):
+    if not CONF.is_dir():
+        raise PosError(f"The folder {CONF} is absent: install POS from a clone (pip install -e .).")
+    with _in_one_sentence(command, overrides), initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(command, prepare(overrides))
+
+
+@contextmanager
+def _in_one_sentence(command: str, overrides: Sequence[str]) -> Iterator[None]:
+    """What the command line says of a mistake, as a ``PosError``."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        sentence = explain(error, CONF, command, overrides)
+        if sentence is None:
+            raise
+        raise PosError(sentence) from error
 
 
 def build_pipeline(cfg: DictConfig) -> Pipeline:
@@ -116,25 +135,33 @@ def run(cfg: DictConfig) -> None:
     Raises:
         PosError: bad input, or files of another configuration under these names in ``cfg.out``.
     """
-    seeds = parse_seeds(cfg.seeds)
-    requests = make_requests(_prompts(cfg), seeds)
-    out = Path(cfg.out)
+    pairs, out = named(cfg), Path(cfg.out)
     with lock_folder(out):
         pipeline = build_pipeline(cfg)
-        stems = [
-            f"{index // len(seeds):04d}-{slug(request.prompt)}-s{request.seed}"
-            for index, request in enumerate(requests)
-        ]
-        pairs = list(zip(requests, stems, strict=True))
         there = {stem: _found(request, stem, out, pipeline.config_hash) for request, stem in pairs}
         silent = [request for request, stem in pairs if there[stem] and unheard(there[stem])]
         again = pipeline.answered(silent)  # the language model did not answer then, and does now
         todo = [(request, stem) for request, stem in pairs if not there[stem] or request in again]
-        log.info("%d videos, %d to make", len(requests), len(todo))
+        log.info("%d videos, %d to make", len(pairs), len(todo))
         samples = pipeline.generate([request for request, _ in todo])
         for sample, (_, stem) in zip(samples, todo, strict=True):
             store(sample, out, stem, fps=pipeline.backbone.defaults.fps)
             log.info("%s", out / f"{stem}.gif")
+
+
+def named(cfg: DictConfig) -> list[tuple[Request, str]]:
+    """The videos that a configuration asks for, each with the name of its files.
+
+    Raises:
+        PosError: no prompt or seed, or one that cannot be read.
+    """
+    seeds = parse_seeds(cfg.seeds)
+    requests = make_requests(_prompts(cfg), seeds)
+    stems = (
+        f"{index // len(seeds):04d}-{slug(request.prompt)}-s{request.seed}"
+        for index, request in enumerate(requests)
+    )
+    return list(zip(requests, stems, strict=True))
 
 
 def _prompts(cfg: DictConfig) -> list[TextPrompt]:

@@ -270,6 +270,23 @@ def test_the_python_form_is_the_same_configuration(tmp_path: Path, monkeypatch: 
     assert sample.video.float().mean((0, 2, 3)).argmax() == 1
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("method=poss", "There is no method 'poss': choose one of baseline, ona, pos, "),
+        ("method.etta=1", "There is no key 'method.etta'. Did you mean 'method.eta'"),
+        ("method.eta=-1", "method.eta=-1 is not allowed"),
+        (
+            "backbone=tuneavideo",
+            r"'backbone.folder' needs a value: .*, what tuning wrote .* \(see conf/",
+        ),
+    ],
+)
+def test_the_python_form_says_what_the_command_says(override: str, said: str):
+    with pytest.raises(PosError, match=said):
+        load_pipeline(override)
+
+
 def test_the_python_form_of_any_command():
     config = load_config("reproduce", "study=figure2", "study.figure.clips=7", "out=a, b")
     assert (config.study.name, config.study.figure.clips, config.out) == ("figure2", 7, "a, b")

@@ -35,7 +35,7 @@ _QUIET = (
     "hydra.output_subdir=null",
     "hydra/job_logging=none",
     "hydra/hydra_logging=none",
-    "hydra.sweep.dir=${oc.select:out,outputs/sweep}",
+    "hydra.sweep.dir='${sweep_folder:${oc.select:out,null}}'",
     "hydra.sweep.subdir='${job_folder:${hydra.job.override_dirname}}'",
     f"hydra.job.config.override_dirname.exclude_keys=[{','.join(_UNNAMED)}]",
     "+hydra.callbacks.watch._target_=pos.cli.sweep.Watch",
@@ -90,7 +90,7 @@ def _run(task: Task, config_name: str, arguments: Sequence[str]) -> int:
 def _run_hydra(task: Task, conf: Path, config_name: str, arguments: Sequence[str]) -> None:
     import hydra
 
-    from pos.cli import sweep
+    from pos.cli import folders, sweep
 
     prepared = overrides.prepare(arguments, [*_QUIET, *sweep.settings(arguments)])
     typed, failed = [*sys.argv], []
@@ -98,7 +98,7 @@ def _run_hydra(task: Task, conf: Path, config_name: str, arguments: Sequence[str
 
     @functools.wraps(task)
     def job(cfg: DictConfig) -> list[float] | None:
-        folder = sweep.own_folder()
+        folder = folders.own_folder()
         if folder is not None:
             return sweep.run_job(task, cfg, folder, typed[0], sentence)
         with started_as(typed, full_error=False):  # processes that the job starts see what was typed
@@ -109,7 +109,7 @@ def _run_hydra(task: Task, conf: Path, config_name: str, arguments: Sequence[str
         return None
 
     # Hydra reads its arguments from sys.argv, and prints errors itself unless it is told to raise them.
-    sweep.Watch.folder = None
+    sweep.Watch.folder, sweep.Watch.launched = None, []
     try:
         with started_as([typed[0], *prepared], full_error=True):
             hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(job)()
@@ -117,5 +117,5 @@ def _run_hydra(task: Task, conf: Path, config_name: str, arguments: Sequence[str
         gathered = sweep.gather(sweep.Watch.folder) if sweep.Watch.folder else None
     if failed:
         raise failed[0]
-    if gathered:
-        sweep.check(gathered, sweep.Watch.folder)
+    if sweep.Watch.folder:
+        sweep.check(gathered, sweep.Watch.folder, sweep.Watch.launched)

@@ -64,9 +64,10 @@ def check_added(conf: Path, config_name: str, arguments: Sequence[str]) -> None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised from; one that was merely being handled meanwhile explains no bug."""
     while error is not None:
         yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        error = error.__cause__
 
 
 def _one_line(text: str) -> str:
@@ -93,7 +94,7 @@ def _of_hydra(error: BaseException, conf: Path, config_name: str, arguments: Seq
     if isinstance(error, InstantiationException):
         return _of_constructor(error)
     if isinstance(error, MissingMandatoryValue):
-        return f"The key '{error.full_key}' needs a value: {error.full_key}=..."
+        return _needs(error.full_key, conf, config_name, arguments)
     if isinstance(error, HydraException):
         several = re.match(r"Ambiguous value for argument '([^=]+)=(.*)'\n", text)
         if several:
@@ -104,6 +105,20 @@ def _of_hydra(error: BaseException, conf: Path, config_name: str, arguments: Seq
     if isinstance(error, OmegaConfBaseException):
         return text.splitlines()[0] + (f" (key '{error.full_key}')" if error.full_key else "")
     return None
+
+
+def _needs(key: str, conf: Path, config_name: str, arguments: Sequence[str]) -> str:
+    """That a key has no value, what the configuration says it is, and the file that says more."""
+    key = key.removeprefix("retriever.")  # which refers to the pool, a node of its own
+    group, dot, _ = key.partition(".")
+    chosen = next((text.partition("=")[2] for text in arguments if text.startswith(f"{group}=")), "")
+    path = conf / group / f"{chosen}.yaml" if dot else conf / f"{config_name}.yaml"
+    said = f"The key '{key}' needs a value: {key}=..."
+    if not path.is_file():
+        return said
+    name = re.escape(key.rpartition(".")[2])
+    comment = re.search(rf"^ *{name}: \?\?\? # (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return f"{said}{f', {comment[1]}' if comment else ''} (see conf/{path.relative_to(conf)})"
 
 
 def _unknown_option(missing: str | None, conf: Path) -> str | None:

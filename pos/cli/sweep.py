@@ -8,17 +8,19 @@ import logging
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
-from pos.cli import overrides
+from pos.cli import folders, overrides
 from pos.cli.process import set_up_logging, started_as
 from pos.errors import PosError
-from pos.storage import content_hash, write_atomic
+from pos.storage import write_atomic
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -32,8 +34,8 @@ RECORD = "job.json"
 
 _GONE = "It has not ended: it was killed, or is still running."
 
-_LONGEST_NAME = 230
-"""Bytes of a folder's name; most file systems take 255."""
+_BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+"""What lists the jobs of a sweep before the first; any other sweeper searches, and needs numbers for that."""
 
 Values = Mapping[str, Any]
 """What a task returns for the table: numbers, or mappings with ``value``, ``low`` and ``high``, by name."""
@@ -54,38 +56,22 @@ def settings(arguments: Sequence[str]) -> tuple[str, ...]:
     return _OPTUNA if "hydra/sweeper=optuna" in arguments else ()
 
 
-def job_folder(typed: str) -> str:
-    """What was typed as the name of a folder; the end of what a file system would refuse becomes a hash."""
-    start, slash, name = typed.rpartition("/")
-    if len(name.encode()) > _LONGEST_NAME:
-        name = f"{name[: _LONGEST_NAME // 2]}-{content_hash(name)}"  # a letter may take several bytes
-    return f"{start}{slash}{name}"
-
-
-OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
-
-
 class Watch(Callback):
     """Tells this process which sweep Hydra has begun: Hydra builds it, so what it sees lies in the class."""
 
     folder: ClassVar[Path | None] = None
+    launched: ClassVar[list[dict[str, str]]] = []
+    """What is typed for each job, as far as that is known before the first."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Failures of an earlier sweep in this folder are forgotten: they stand in no table twice."""
         Watch.folder = Path(config.hydra.sweep.dir)
+        with contextlib.suppress(HydraException):  # the sweeper raises it again, and says it better
+            Watch.launched = _launched(config)
         with contextlib.suppress(PosError):  # a damaged record is told of at the end
             for path, record in _records(Watch.folder):
                 if record["failed"]:
                     path.unlink(missing_ok=True)
-
-
-def own_folder() -> Path | None:
-    """The folder of this job of a sweep; None outside a sweep."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    hydra_config = HydraConfig.get()
-    return Path(hydra_config.runtime.output_dir) if hydra_config.mode == RunMode.MULTIRUN else None
 
 
 def run_job(
@@ -105,20 +91,24 @@ def run_job(
         sentence: says in one sentence what went wrong; None of a bug.
 
     Returns:
-        The values that ``cfg.objectives`` names, for the sweeper; None without these, and of a failed job.
+        The values that ``cfg.objectives`` names, for a sweeper that searches; None without these, and of a
+        failed job.
     """
     set_up_logging()
-    _put_into(folder, cfg)
+    folders.put_into(folder, cfg)
     typed = _typed()
     alone = typed | {key: cfg[key] for key in ("out", "export") if key in cfg}
-    record: dict[str, Any] = {"overrides": typed, "values": None, "objectives": [], "failed": _GONE}
+    record: dict[str, Any] = {"overrides": typed, "values": None, "failed": _GONE}
+    record |= {"objectives": [], "unmeasured": []}
     _write(folder, record)
     began, objectives = time.perf_counter(), None
     try:
         with started_as([script, *(f"{key}={value}" for key, value in alone.items())], full_error=False):
             record["values"] = values = dict(task(cfg) or {})
-            record["objectives"] = names = list(cfg.get("objectives") or [])
-            objectives = [_number(name, values) for name in names] or None
+            found = _objectives(list(cfg.get("objectives") or []), values)
+            record["objectives"] = [name for name, number in found.items() if number is not None]
+            record["unmeasured"] = [name for name, number in found.items() if number is None]
+            objectives = [number for number in found.values() if number is not None] or None
         record["failed"] = None
     except Exception as error:  # one job must not end the others
         record["failed"] = sentence(error)
@@ -142,22 +132,56 @@ def gather(folder: Path) -> Sweep | None:
     for name, text in sweep.files().items():
         write_atomic(folder / name, text)
     sys.stdout.write(sweep.to_markdown())
+    lacking = Counter(name for job in sweep.jobs for name in job.unmeasured)
+    if lacking:
+        told = ", ".join(f"{name} by {count}" for name, count in lacking.items())
+        log.warning("Objectives that jobs did not measure, of %d: %s. They are left out.", len(records), told)
     log.info("The sweep's table and figures are in %s", folder)
     return sweep
 
 
-def check(sweep: Sweep, folder: Path) -> None:
-    """Say which jobs failed.
+def check(sweep: Sweep | None, folder: Path, launched: Sequence[Mapping[str, str]]) -> None:
+    """Say which jobs left no record, and which failed.
+
+    Args:
+        sweep: of the records that there are.
+        folder: of the sweep.
+        launched: what was typed for each job; empty where that is not known.
 
     Raises:
         PosError: at least one did; what the others made stays.
     """
-    failed = [job for job in sweep.jobs if job.failed]
+    jobs = sweep.jobs if sweep else []
+    recorded = [job.overrides for job in jobs]
+    missing = [typed for typed in launched if typed not in recorded]
+    if missing:
+        varied = [key for key in missing[0] if len({typed.get(key) for typed in launched}) > 1]
+        first = ", ".join(f"{key}={missing[0][key]}" for key in varied or missing[0])
+        raise PosError(
+            f"{len(missing)} of {len(launched)} jobs left no record in {folder}, the first is {first}: every "
+            "job needs a folder of its own in there."
+        )
+    failed = [job for job in jobs if job.failed]
     if failed:
         raise PosError(
-            f"{len(failed)} of {len(sweep.jobs)} jobs failed, the first is {failed[0].name} "
+            f"{len(failed)} of {len(jobs)} jobs failed, the first is {failed[0].name} "
             f"({failed[0].failed.rstrip('.')}): {folder / 'sweep.md'} names all."
         )
+
+
+def _launched(config: DictConfig) -> list[dict[str, str]]:
+    """What is typed for each job, in the order of the ordinary sweeper; nothing of one that searches."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    if config.hydra.sweeper._target_ != _BASIC:
+        return []
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    task = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides([*params, *task]), None)
+    return [dict(overrides.typed(text) for text in job if not text.startswith("hydra")) for job in jobs]
 
 
 def _write(folder: Path, record: dict[str, Any]) -> None:
@@ -173,15 +197,6 @@ def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             raise PosError(f"{path} is damaged ({error}): remove it and run the sweep again.") from error
 
 
-def _put_into(folder: Path, cfg: DictConfig) -> None:
-    """What jobs write must not be each other's."""
-    if "out" in cfg:
-        cfg.out = overrides.escape_interpolation(str(folder))
-    if "export" in cfg:
-        name = Path(cfg.export).name if cfg.export else "weights.safetensors"
-        cfg.export = overrides.escape_interpolation(str(folder / name))
-
-
 def _typed() -> dict[str, str]:
     """What was typed, by key, with this job's value where there are several."""
     from hydra.core.hydra_config import HydraConfig
@@ -190,8 +205,33 @@ def _typed() -> dict[str, str]:
     return dict(overrides.typed(text) for text in task)
 
 
-def _number(name: str, values: Values) -> float:
-    if name not in values:
-        raise PosError(f"objectives names '{name}': this command has only {', '.join(values) or 'none'}.")
-    entry = values[name]
-    return float(entry["value"] if isinstance(entry, Mapping) else entry)
+def _objectives(names: Sequence[str], values: Values) -> dict[str, float | None]:
+    """The values that a sweep looks at; None of those that this job did not measure.
+
+    A study lacks what its gaps say, a shard or a figure measures nothing: that is no failure. A sweeper that
+    searches cannot go on without.
+
+    Raises:
+        PosError: a name that no command measures, or nothing measured for a sweeper that needs it.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    from pos.reporting.sweeps import is_metric
+
+    known = ", ".join(values) or "none"
+    for name in names:
+        if name not in values and not is_metric(name):
+            raise PosError(f"objectives names '{name}': this command has only {known}.")
+    found = {name: _number(values.get(name)) for name in names}
+    absent = [name for name, number in found.items() if number is None]
+    if absent and HydraConfig.get().sweeper._target_ != _BASIC:
+        raise PosError(
+            f"The sweeper needs the objective '{absent[0]}', and this job did not measure it: name others of "
+            f"{known} with objectives=[...]."
+        )
+    return found
+
+
+def _number(entry: Any) -> float | None:
+    number = entry.get("value") if isinstance(entry, Mapping) else entry
+    return None if number is None else float(number)

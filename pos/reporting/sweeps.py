@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pos.reporting.cells import ATTRIBUTES, COST, METRICS, Cell, Column, value
+from pos.reporting.cells import ATTRIBUTES, COST, EXTRAS, METRICS, Cell, Column, value
 from pos.reporting.heatmaps import heatmap, scatter
 from pos.reporting.markdown import grid
 from pos.storage import csv_text
 
 FRONT = "★"
-_KNOWN = {column.key: column for column in (*METRICS, *ATTRIBUTES, *COST)}
+_METRICS = {column.key: column for column in (*METRICS, *EXTRAS)}
+_COST = {column.key: column for column in COST}
+_KNOWN = _METRICS | {column.key: column for column in ATTRIBUTES} | _COST
 _BOUNDS = ("value", "low", "high")
 
 
@@ -26,6 +28,7 @@ class Job:
         overrides: what was typed for it, by key.
         values: numbers, or mappings with ``value``, ``low`` and ``high``, by name; None of a failed job.
         objectives: names of the values that the sweep looks at.
+        unmeasured: names that it was to look at, and of which this job has no value.
         seconds: that it took.
         failed: why, in a sentence; None where it did not.
     """
@@ -36,6 +39,7 @@ class Job:
     objectives: Sequence[str] = ()
     seconds: float | None = None
     failed: str | None = None
+    unmeasured: Sequence[str] = ()
 
     def cell(self, name: str) -> Cell:
         """A value with its interval, as far as there are any; what is no number counts as absent."""
@@ -134,10 +138,13 @@ class Sweep:
 
     @property
     def _shown(self) -> list[Column]:
-        """All columns but details, such as accuracy_shape beside accuracy: these stand in the CSV."""
+        """All columns but details, such as accuracy_shape beside accuracy: these stand in the CSV.
+
+        A metric is no detail of another, whatever it is called: fvd_videomae stands beside fvd.
+        """
         names = {column.key for column in self.columns}
         parts = {name: [name[:i] for i, letter in enumerate(name) if letter == "_"] for name in names}
-        return [column for column in self.columns if not names & set(parts[column.key])]
+        return [c for c in self.columns if c.key in _METRICS or not names & set(parts[c.key])]
 
     def _bounds(self, name: str) -> tuple[str, ...]:
         return _BOUNDS if any(job.cell(name).low is not None for job in self.jobs) else _BOUNDS[:1]
@@ -158,6 +165,11 @@ class Sweep:
         placed = [(job, job.cell(across.key).value, job.cell(up.key).value) for job in self.jobs]
         points = [(job.name, x, y, job in front) for job, x, y in placed if x is not None and y is not None]
         return scatter(points, across, up)
+
+
+def is_metric(name: str) -> bool:
+    """Whether some command measures a value of this name: a metric, an attribute, or what a video costs."""
+    return name in _KNOWN or name.partition("_")[0] in _COST
 
 
 def _column(name: str) -> Column:

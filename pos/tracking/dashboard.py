@@ -88,14 +88,14 @@ def publish(workspace: Workspace, mode: str) -> str | None:
     """Save a workspace at W&B.
 
     Returns:
-        Its address; None where the mode is offline, or auto without a login.
+        Its address; None where the mode is offline, or auto without a login or with W&B told not to.
 
     Raises:
         PosError: an unknown mode, no login, or W&B cannot be reached or refuses.
     """
     import wandb
 
-    if choose_mode(mode) == "offline":
+    if choose_mode(mode) != "online":
         return None
     try:
         workspace.save()

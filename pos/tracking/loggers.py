@@ -25,6 +25,16 @@ log = logging.getLogger(__name__)
 
 MODES = ("auto", "online", "offline")
 
+# W&B's own modes, and what each comes to here.
+_WANDB_MODES = {
+    "online": "online",
+    "run": "online",
+    "shared": "online",
+    "offline": "offline",
+    "dryrun": "offline",
+    "disabled": "disabled",
+}
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -140,7 +150,8 @@ class Wandb:
         project: of the runs.
         entity: user or team; None takes the login's.
         group: of the runs; None takes the study's name.
-        mode: ``online``, ``offline`` (``wandb sync`` uploads later), ``auto`` (online with a login).
+        mode: ``online``, ``offline`` (``wandb sync`` uploads later), ``auto`` (what ``WANDB_MODE`` says, else
+            online with a login).
         tags: of the runs.
 
     Raises:
@@ -250,18 +261,19 @@ def _video(path: Path, caption: str | None = None) -> Any:
 
 
 def choose_mode(mode: str) -> str:
-    """``online`` or ``offline``.
+    """``online`` or ``offline``; ``disabled`` where W&B is told to log nothing, and ``mode`` is ``auto``.
 
     Raises:
-        PosError: an unknown mode, or ``online`` without a login.
+        PosError: an unknown mode, here or in ``WANDB_MODE``, or ``online`` without a login.
     """
     import wandb
     from wandb.sdk.lib.wbauth import authenticate_session  # what wandb.init asks, without asking the user
 
     if mode not in MODES:
         raise PosError(f"mode={mode} is not allowed: choose one of {', '.join(MODES)}.")
-    if mode == "offline" or (mode == "auto" and os.environ.get("WANDB_MODE") == "offline"):
-        return "offline"
+    chosen = _told() if mode == "auto" else mode
+    if chosen in ("offline", "disabled"):
+        return chosen
     try:
         login = authenticate_session(
             host=wandb.setup().settings.base_url, source="pos", prompt=False, update_session=False
@@ -274,3 +286,13 @@ def choose_mode(mode: str) -> str:
             "mode=offline and upload with `wandb sync` later."
         )
     return "online" if login else "offline"
+
+
+def _told() -> str:
+    """What W&B itself is told, by ``WANDB_MODE`` or by `wandb offline`; a login must not overrule it."""
+    import wandb
+
+    told = os.environ.get("WANDB_MODE")
+    if told and told not in _WANDB_MODES:
+        raise PosError(f"WANDB_MODE={told} is not allowed: choose one of {', '.join(_WANDB_MODES)}.")
+    return _WANDB_MODES[told or wandb.setup().settings.mode]

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from pos.reporting.figures import eta_position
 from pos.summaries import cost
 from pos.tracking.loggers import Identity, Logger, resolved
 
@@ -27,11 +28,15 @@ def flat(metrics: Mapping[str, Any]) -> dict[str, float | None]:
 def log_generation(logger: Logger | None, cfg: DictConfig) -> dict[str, Any]:
     """Log the videos of ``experiments/generate.py`` and where they come from.
 
+    Others that lie in the same folder are of other prompts, and perhaps of another method.
+
     Returns:
         What a video costs, and how many there are.
     """
     out = Path(cfg.out)
-    paths = sorted(path for path in out.glob("*.json") if path.with_suffix(".safetensors").exists())
+    from pos.generation import named  # evaluate.py logs too, and needs no pipeline
+
+    paths = [out / f"{stem}.json" for _, stem in named(cfg)]
     made = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     values = {"videos": len(made), **cost(made)}
     if logger is None:
@@ -70,8 +75,11 @@ def log_evaluation(logger: Logger | None, cfg: DictConfig, results: Mapping[str,
 def strength(method: Mapping[str, Any]) -> dict[str, Any]:
     """eta and gamma as a chart can take them: infinite eta at its weight in Eq. 4, which is 1."""
     eta = float(method["eta"])
-    weight = 1.0 if math.isinf(eta) else eta / math.hypot(1, eta)
-    return {"eta": eta if math.isfinite(eta) else None, "eta_weight": weight, "gamma": float(method["gamma"])}
+    return {
+        "eta": eta if math.isfinite(eta) else None,
+        "eta_weight": eta_position(eta),
+        "gamma": float(method["gamma"]),
+    }
 
 
 def origin(entry: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from pos.data.video import read_video, write_preview
+from pos.records import stem
+from pos.samples import Request
 from pos.storage import read_jsonl
 from pos.tracking.loggers import Identity, Logger, Run, resolved
 from pos.tracking.records import flat, metric_table, origin, strength
@@ -59,9 +61,9 @@ class Wall:
                 continue
             told = zip(self._origins.get(entry["id"], [""] * 3), origin(entry), strict=True)
             self._origins[entry["id"]] = [old or new for old, new in told]
-            stem = f"{entry['id']}-s{entry['seed']}"
-            self._paths[place] = folder / f"{entry['row']}-{stem}.gif"
-            video = read_video(out / rows[entry["row"]]["videos"] / f"{stem}.safetensors")
+            name = stem(Request(entry["prompt"], entry["seed"], entry["id"]))
+            self._paths[place] = folder / f"{entry['row']}-{name}.gif"
+            video = read_video(out / rows[entry["row"]]["videos"] / f"{name}.safetensors")
             write_preview(self._paths[place], video)
 
     def of(self, row: str) -> list[tuple[Path, str]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+MEASURED = ["-m", "action=measure", "objectives=[fvd,clipsim]", "out=swept"]
 
 CONFIG = """\
 # Show what arrives.
@@ -26,6 +29,7 @@ objectives: [] # what a sweep looks at
 
 nested:
   path: null # a path within
+  model: null # a folder or a name
 """
 
 METHOD = """\
@@ -97,6 +101,21 @@ def measure(cfg):
     return {"fvd": 10 * cfg.number, "clipsim": {"value": cfg.number, "low": 0, "high": cfg.number + 1}}
 
 
+def save(cfg):
+    Path(cfg.out).write_text(str(cfg.number))
+
+
+def lack(cfg):
+    return {"fvd": {"value": None}, "clipsim": cfg.number} if cfg.number else {}
+
+
+def stumble(cfg):
+    try:
+        fail(cfg)
+    except PosError:
+        raise KeyError("a bug")
+
+
 def leave(cfg):
     spec = str(sys.modules["__main__"].__spec__)
     print(json.dumps({"found": os.environ.get("LEFT"), "argv": sys.argv, "spec": spec}))
@@ -110,7 +129,10 @@ def die(cfg):
 # By name, and not from globals(): a launcher takes along what main refers to.
 ACTIONS = {
     action.__name__: action
-    for action in (show, fail, interrupt, write, overflow, build, need, bug, exhaust, measure, leave, die)
+    for action in (
+        *(show, fail, interrupt, write, save, overflow, build, need, bug, exhaust, measure, lack, stumble),
+        *(leave, die),
+    )
 }
 
 
@@ -150,3 +172,8 @@ def call(script: Path, *arguments: str, **environment: str) -> subprocess.Comple
         timeout=120,
         check=False,
     )
+
+
+def records(folder: Path) -> dict[str, dict]:
+    """The jobs' records by the name of their folder."""
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.rglob("job.json")}

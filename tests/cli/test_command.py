@@ -84,7 +84,7 @@ def test_a_failed_job_of_a_sweep_does_not_stop_the_next(run, tmp_path: Path):
         (["number=1,2"], "'number=1,2' gives several values: add -m"),
         (["number=[1"], "Cannot read 'number=[1': write key=value"),
         (["a", "red", "ring"], "Cannot read 'a': write key=value"),
-        (["action=need"], "The key 'needed' needs a value: needed=..."),
+        (["action=need"], "The key 'needed' needs a value: needed=..., no default (see conf/"),
         (["number=${nothing}"], "'nothing' not found"),
         (["action=overflow"], "No space left on device"),
         (["action=exhaust"], "Out of memory: lower batch_size"),
@@ -117,6 +117,11 @@ def test_the_traceback_is_shown_on_demand(run, monkeypatch: pytest.MonkeyPatch, 
 def test_a_bug_keeps_its_traceback(run):
     with pytest.raises(ValueError, match="a bug"):
         run("action=bug")
+
+
+def test_a_bug_while_bad_input_was_handled_is_a_bug(run):
+    with pytest.raises(KeyError, match="a bug"):
+        run("action=stumble")
 
 
 def test_ctrl_c_ends_with_130(run):

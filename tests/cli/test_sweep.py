@@ -10,10 +10,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from pos.cli.sweep import job_folder
-from tests.cli.project import call
-
-MEASURED = ["-m", "action=measure", "objectives=[fvd,clipsim]", "out=swept"]
+from tests.cli.project import MEASURED, call, records
 
 
 @pytest.fixture
@@ -23,11 +20,6 @@ def swept(script: Path) -> Path:
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     return folder
-
-
-def records(folder: Path) -> dict[str, dict]:
-    """The jobs' records by the name of their folder."""
-    return {path.parent.name: json.loads(path.read_text()) for path in folder.rglob("job.json")}
 
 
 def test_a_sweep_ends_with_its_table_figures_and_front(run, tmp_path: Path):
@@ -61,10 +53,22 @@ def test_the_table_is_of_all_jobs_of_a_folder_and_failures_are_forgotten(run, tm
     assert "failed" not in table
 
 
-def test_an_objective_that_is_not_measured_is_named(run):
-    status, _, stderr = run("-m", "action=measure", "objectives=[fid]", "number=1,2", "out=swept")
+def test_an_objective_that_is_no_metric_is_named(run):
+    status, _, stderr = run("-m", "action=measure", "objectives=[fidd]", "number=1,2", "out=swept")
     assert status == 2
-    assert "objectives names 'fid': this command has only fvd, clipsim" in stderr
+    assert "objectives names 'fidd': this command has only fvd, clipsim" in stderr
+
+
+def test_an_objective_that_a_job_lacks_is_left_out_with_one_warning(run, tmp_path: Path, caplog):
+    """A shard and a figure measure nothing, and a study lacks what its gaps say: no job failed."""
+    assert run("-m", "action=lack", "objectives=[fvd,clipsim]", "number=0,1,2", "out=swept")[0] == 0
+    found = records(tmp_path / "swept").values()
+    assert [record["failed"] for record in found] == [None] * 3
+    assert sorted(record["objectives"] for record in found) == [[], ["clipsim"], ["clipsim"]]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [
+        "Objectives that jobs did not measure, of 3: fvd by 3, clipsim by 1. They are left out."
+    ]
 
 
 def test_a_job_leaves_nothing_in_the_environment_and_starts_processes_as_itself(run, tmp_path: Path):
@@ -84,15 +88,6 @@ def test_a_damaged_record_is_named(run, tmp_path: Path):
     status, _, stderr = run("-m", "action=write", "number=1", "out=swept")
     assert status == 2
     assert "job.json is damaged" in stderr
-
-
-def test_long_names_of_folders_are_cut_and_stay_different():
-    short = "a=1,b=2"
-    long = "x/" + ",".join(f"key{i}=狗" for i in range(60))
-    assert job_folder(short) == short
-    cut = {job_folder(long), job_folder(f"{long},z=1")}
-    assert len(cut) == 2
-    assert all(name.startswith("x/key0=") and len(name.encode()) < 255 for name in cut)
 
 
 @pytest.mark.parametrize(
@@ -233,3 +228,14 @@ def test_a_failed_trial_does_not_end_the_search(script: Path):
     assert result.returncode == 2
     assert "1 of 2 jobs failed, the first is action=fail" in result.stderr
     assert "**2 jobs, 1 failed**" in result.stdout
+
+
+@pytest.mark.usefixtures("swept")
+def test_optuna_says_which_objective_it_needs(script: Path):
+    pytest.importorskip("optuna")
+    chosen = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "number=choice(1,2)"]
+    result = call(script, "-m", "action=lack", "objectives=[fvd,clipsim]", "out=swept", *chosen)
+    assert result.returncode == 2
+    assert "1 of 1 jobs failed" in result.stderr
+    assert "The sweeper needs the objective 'fvd', and this job did not measure it" in result.stderr
+    assert "TypeError" not in result.stderr

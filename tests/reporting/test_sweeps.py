@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pos.reporting.cells import ABSENT, Column
 from pos.reporting.heatmaps import heatmap, scatter
-from pos.reporting.sweeps import Job, Sweep
+from pos.reporting.sweeps import Job, Sweep, is_metric
 
 FVD, CLIPSIM = Column("fvd", "FVD", "lower", 1), Column("clipsim", "CLIPSIM", "higher", 3)
 NAMESPACE = "{http://www.w3.org/2000/svg}"
@@ -61,6 +61,25 @@ def test_details_stand_in_the_csv_alone():
     rows = list(csv.DictReader(io.StringIO(sweep.to_csv())))
     assert [row["accuracy_shape"] for row in rows] == ["0.25", "0.25"]
     assert set(sweep.files()) == {"sweep.md", "sweep.csv"}
+
+
+def test_the_extra_metrics_are_metrics_and_no_details_of_others():
+    grid = [(eta, gamma) for eta in "01" for gamma in "01"]
+    values = {"fvd": 5.0, "fvd_videomae": 7.0, "fvd_clip": 1.0, "kid": 0.0004, "consistency": 0.5}
+    sweep = Sweep([Job(f"{x}{y}", {"x": x, "y": y}, values, ["fvd_videomae", "kid"]) for x, y in grid])
+    heading = next(line for line in sweep.to_markdown().splitlines() if "FVD" in line)
+    assert "FVD (VideoMAE) ↓" in heading
+    assert "Frame consistency ↑" in heading
+    assert "fvd_clip" not in heading
+    assert "0.0004" in sweep.to_markdown()
+    assert {"heat_kid.svg", "heat_fvd_videomae.svg", "heat_consistency.svg"} <= set(sweep.files())
+    assert [column.better for column in sweep.objectives] == ["lower", "lower"]
+
+
+def test_what_some_command_measures_is_a_metric():
+    known = ["fid", "kid", "diversity", "accuracy_shape", "seconds", "seconds_sampling", "evaluations"]
+    assert all(map(is_metric, known))
+    assert not any(map(is_metric, ["fidd", "", "fvd_x", "eta"]))
 
 
 def test_the_front_holds_the_jobs_that_no_other_one_beats():

@@ -6,6 +6,7 @@ import pytest
 
 from pos.errors import PosError
 from pos.tracking.dashboard import as_json, build, publish
+from tests.tracking.conftest import KEY
 
 
 def sections(**settings) -> dict[str, list[dict]]:
@@ -41,3 +42,11 @@ def test_bad_input_is_one_sentence():
     with pytest.raises(PosError, match="needs a login"):
         publish(build("me", "pos"), "online")
     assert publish(build("me", "pos"), "auto") is None
+
+
+def test_a_login_does_not_publish_where_wandb_is_disabled(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    workspace = build("me", "pos")
+    monkeypatch.setattr(type(workspace), "save", lambda _: pytest.fail("it was sent"))
+    assert publish(workspace, "auto") is None

@@ -119,6 +119,47 @@ def test_without_a_login_auto_is_offline_and_online_says_what_to_do(tmp_path: Pa
     assert choose_mode("auto") == "online"
 
 
+@pytest.mark.parametrize(
+    ("told", "chosen"), [("disabled", "disabled"), ("dryrun", "offline"), ("run", "online")]
+)
+def test_a_login_does_not_overrule_what_wandb_is_told(tmp_path: Path, gif: Path, monkeypatch, told, chosen):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_MODE", told)
+    assert choose_mode("auto") == Wandb().mode == chosen
+    assert (choose_mode("online"), choose_mode("offline")) == (
+        "online",
+        "offline",
+    )  # what is asked for counts
+    if chosen != "online":
+        log(Wandb(project="p"), tmp_path / "out", gif)
+        assert len(runs(tmp_path)) == (chosen == "offline")
+
+
+def test_a_disabled_training_logs_nothing(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    wandb = Wandb()
+    lightning = wandb.lightning(Identity("a", "train", tmp_path / "out"))
+    lightning.log_metrics({"loss": 1.0})
+    wandb.finish(lightning, [])
+    assert not runs(tmp_path)
+
+
+def test_wandb_offline_in_a_folder_counts(tmp_path: Path, monkeypatch):
+    """What the command `wandb offline` leaves in the folder where it is given."""
+    (tmp_path / "wandb").mkdir(exist_ok=True)
+    (tmp_path / "wandb/settings").write_text("[default]\nmode = offline\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert choose_mode("auto") == "offline"
+
+
+def test_a_mode_that_wandb_does_not_know_is_named(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "of")
+    with pytest.raises(PosError, match="WANDB_MODE=of is not allowed: choose one of online, "):
+        choose_mode("auto")
+
+
 def test_a_missing_package_names_its_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
     with pytest.raises(PosError, match=r"pip install 'pos-t2v\[logging\]'"):
