@@ -37,8 +37,14 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hears_interrupts,
         **options,
     )
+
+
+def _hears_interrupts() -> None:
+    """As from a terminal: what a shell starts with ``&``, such as these tests, ignores SIGINT otherwise."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(folder: Path, command: str, *arguments: str, **options) -> tuple[int, str, str]:
