@@ -37,8 +37,7 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_hears_interrupts,
-        **options,
+        **{"preexec_fn": _hears_interrupts, **options},
     )
 
 
