@@ -47,6 +47,7 @@ def of(rows: list[dict[str, Any]], case: str, **values: object) -> list[dict[str
     return [row for row in rows if row["case"] == case and values.items() <= row.items()]
 
 
+@pytest.mark.slow
 def test_the_command_on_modelscope(tmp_path: Path) -> None:
     network = "{block_out_channels:[32,64],attention_levels:[true,false],layers_per_block:1,head_dim:8}"
     arguments = [

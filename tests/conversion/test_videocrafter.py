@@ -170,6 +170,7 @@ def test_the_command_writes_and_says_where(tmp_path: Path):
     assert all(Path(path).is_file() for path in written)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

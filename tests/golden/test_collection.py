@@ -203,6 +203,7 @@ def test_other_configurations_and_seeds_pass_without_new_code(folder: Path) -> N
         assert f"[another_{case}]" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_changed_number_and_an_unknown_class_fail(folder: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(folder, tmp_path / "backbones")
     changed = broken / "another_inversion.safetensors"
@@ -220,6 +221,7 @@ def test_a_changed_number_and_an_unknown_class_fail(folder: Path, tmp_path: Path
     assert "made by ['somebody.OtherPipeline']: no such class is known" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_folder_without_recordings_fails(tmp_path: Path) -> None:
     result = run(tmp_path / "backbones")
     assert result.returncode == 1, result.stdout

@@ -76,6 +76,7 @@ def test_none_on_a_cpu_is_the_network(how: str) -> None:
     assert accelerate(network, how, CPU) is network
 
 
+@pytest.mark.slow
 def test_compiled_answers_as_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     network = Sum()

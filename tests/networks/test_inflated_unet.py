@@ -223,6 +223,7 @@ def test_bad_sizes(widths: tuple[int, ...], heads: tuple[int, ...], message: str
         InflatedUNet(4, widths, (True, True), 1, heads, 12, groups=8)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_compiles_as_one_graph(tiny: InflatedUNet) -> None:
     compiled = torch.compile(tiny, backend="eager", fullgraph=True)

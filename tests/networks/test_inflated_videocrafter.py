@@ -133,6 +133,7 @@ def test_the_file_rebuilds_the_network(unet: VideoCrafter09UNet, tmp_path: Path)
     torch.testing.assert_close(again(*inputs()), unet(*inputs()), rtol=0.05, atol=0.05)  # stored in half
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_compiles_as_one_graph(unet: VideoCrafter09UNet) -> None:
     compiled = torch.compile(unet, backend="eager", fullgraph=True)
