@@ -121,19 +121,12 @@ class Study:
             for key, pipeline in self.pipelines.items():
                 folder = self.folder(key)
                 mine = self.requests[self.shard.index :: self.shard.count]
-                todo = [request for request in mine if not (folder / f"{stem(request)}.json").exists()]
+                there = {request: (folder / f"{stem(request)}.json").exists() for request in mine}
+                todo = [request for request in mine if not there[request]]
                 if pipeline.method.rewrites:
-                    todo += self._made_again(pipeline, folder, mine)
+                    todo += _made_again(pipeline, folder, [request for request in mine if there[request]])
                 log.info("%s: %d videos, %d to make", self.rows[key].label, len(mine), len(todo))
                 _store_all(pipeline.generate(todo), folder)
-
-    def _made_again(self, pipeline: Pipeline, folder: Path, requests: Sequence[Request]) -> list[Request]:
-        """Videos that were made without an answer of the language model, which now gives one."""
-        there = [request for request in requests if (folder / f"{stem(request)}.json").exists()]
-        again = pipeline.answered([one for one in there if unheard(read_provenance(folder, one))])
-        for path in folder.glob("features-*.safetensors") if again else ():
-            path.unlink()  # what the detectors saw of the videos that are replaced
-        return again
 
     def samples(
         self, ids: Sequence[str]
@@ -188,6 +181,14 @@ class Study:
             if needed.get(part):
                 raise PosError(reason)
         return row.pipeline(self.pipeline)
+
+
+def _made_again(pipeline: Pipeline, folder: Path, requests: Sequence[Request]) -> list[Request]:
+    """Of videos that are there, those made without an answer of the language model, which now gives one."""
+    again = pipeline.answered([request for request in requests if unheard(read_provenance(folder, request))])
+    for path in folder.glob("features-*.safetensors") if again else ():
+        path.unlink()  # what the detectors saw of the videos that are replaced
+    return again
 
 
 def _store_all(samples: Iterator[Sample], folder: Path) -> None:

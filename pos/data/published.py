@@ -20,6 +20,7 @@ from pos.storage import asset, content_hash, file_digest, read_text
 log = logging.getLogger(__name__)
 
 UCF101_TEST = 3783  # lines of testlist01.txt
+MSRVTT_TEST = range(7010, 10000)  # numbers of the 2,990 test videos, in the files of 2016 and of 2017
 ORIGIN = {
     "UCF101": "benchmark.folder=DIR takes the official lists, in "
     "https://www.crcv.ucf.edu/data/UCF101/UCF101TrainTestSplits-RecognitionTask.zip",
@@ -29,7 +30,6 @@ ORIGIN = {
     "http://images.cocodataset.org/annotations/annotations_trainval2014.zip",
 }
 """Where the official files are, and the key that takes them."""
-MSRVTT_TEST = range(7010, 10000)  # numbers of the 2,990 test videos, in the files of 2016 and of 2017
 
 
 def ucf101(
@@ -78,7 +78,7 @@ def msrvtt(annotations: Path, *, size: int | None = None, seed: int = 0, protoco
         PosError: the file is absent or of another form, it names fewer test videos than ``size`` or none, or
             one has no caption.
     """
-    videos, sentences = _records(annotations, "videos", "sentences", "MSR-VTT's test_videodatainfo.json")
+    videos, sentences = _records(annotations, "videos", "sentences", "MSR-VTT", "test_videodatainfo.json")
     try:
         names = [video["video_id"] for video in videos]
         captions = _gathered((row["video_id"], row["sen_id"], row["caption"]) for row in sentences)
@@ -105,7 +105,7 @@ def coco(annotations: Path, *, size: int | None = None, seed: int = 0, protocol:
         PosError: the file is absent or of another form, has fewer images than ``size``, or one of them has no
             caption.
     """
-    images, annotated = _records(annotations, "images", "annotations", "COCO's captions_val2014.json")
+    images, annotated = _records(annotations, "images", "annotations", "COCO", "captions_val2014.json")
     try:
         files = {image["id"]: image["file_name"] for image in images}
         captions = _gathered((row["image_id"], row["id"], row["caption"]) for row in annotated)
@@ -176,14 +176,16 @@ def _text(path: Path, benchmark: str) -> str:
     return read_text(Path(path), "annotations")
 
 
-def _records(path: Path, first: str, second: str, kind: str) -> tuple[list[Any], list[Any]]:
+def _records(path: Path, first: str, second: str, benchmark: str, file: str) -> tuple[list[Any], list[Any]]:
     try:
-        content = json.loads(_text(path, kind.partition("'")[0]))
+        content = json.loads(_text(path, benchmark))
     except ValueError as error:
         raise PosError(f"{path} is not JSON: {error}.") from error
     found = [content.get(name) for name in (first, second)] if isinstance(content, dict) else []
     if not found or not all(isinstance(rows, list) for rows in found):
-        raise PosError(f"{path} lacks '{first}' or '{second}': give {kind} or a file of its form.")
+        raise PosError(
+            f"{path} lacks '{first}' or '{second}': give {benchmark}'s {file} or a file of its form."
+        )
     return found[0], found[1]
 
 
