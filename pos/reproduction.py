@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from pos.cli.explain import without_value
 from pos.data.benchmarks import Benchmark
 from pos.data.manifest import Manifest
 from pos.errors import PosError
@@ -224,8 +225,7 @@ def _attempt(node: DictConfig | None) -> tuple[Any, str | None]:
     try:
         return instantiate(node), None
     except MissingMandatoryValue as error:
-        key = error.full_key.removeprefix("retriever.")  # which refers to the pool, a node of its own
-        return None, f"The key '{key}' needs a value: {key}=..."
+        return None, without_value(error.full_key)
     except InstantiationException as error:
         if not isinstance(error.__cause__, PosError):
             raise

@@ -17,6 +17,7 @@ from pos.data.benchmarks import Benchmark
 from pos.errors import PosError
 from pos.generation import store
 from pos.metrics.frames import GENERATED, Frames
+from pos.metrics.statistics import check_resamples
 from pos.pipeline import Pipeline
 from pos.records import claim, read_made, read_provenance, stem
 from pos.rows import Row, Shard
@@ -83,8 +84,7 @@ class Study:
         self.out = Path(self.out)
         if not self.seeds:
             raise PosError("seeds is empty: a study needs at least one seed.")
-        if self.resamples < 1:  # said here, and not when the videos are made
-            raise PosError(f"resamples must be at least 1, not {self.resamples}.")
+        check_resamples(self.resamples)  # here, and not when the videos are made
         labels = [row.label for row in self.rows.values()]
         twice = next((label for label in labels if labels.count(label) > 1), None)
         if twice is not None:  # a table's line is known by it

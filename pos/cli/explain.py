@@ -44,6 +44,16 @@ def explain(error: BaseException, conf: Path, config_name: str, arguments: Seque
     return _of_machine(error)
 
 
+def own_key(key: str) -> str:
+    """The key that a user gives: the retriever refers to the pool, a node of its own."""
+    return key.removeprefix("retriever.")
+
+
+def without_value(key: str) -> str:
+    """That a key must be given."""
+    return f"The key '{own_key(key)}' needs a value: {own_key(key)}=..."
+
+
 def check_added(conf: Path, config_name: str, arguments: Sequence[str]) -> None:
     """Hydra adds whatever ``+key=value`` names, and passes over an optional choice that is not there.
 
@@ -109,11 +119,10 @@ def _of_hydra(error: BaseException, conf: Path, config_name: str, arguments: Seq
 
 def _needs(key: str, conf: Path, config_name: str, arguments: Sequence[str]) -> str:
     """That a key has no value, what the configuration says it is, and the file that says more."""
-    key = key.removeprefix("retriever.")  # which refers to the pool, a node of its own
+    key, said = own_key(key), without_value(key)
     group, dot, _ = key.partition(".")
     chosen = next((text.partition("=")[2] for text in arguments if text.startswith(f"{group}=")), "")
     path = conf / group / f"{chosen}.yaml" if dot else conf / f"{config_name}.yaml"
-    said = f"The key '{key}' needs a value: {key}=..."
     if not path.is_file():
         return said
     name = re.escape(key.rpartition(".")[2])

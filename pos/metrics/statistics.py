@@ -16,6 +16,15 @@ LEVEL = 0.95
 _SIGNS = 1000  # permutations held at once
 
 
+def check_resamples(resamples: int) -> None:
+    """
+    Raises:
+        PosError: fewer than one.
+    """
+    if resamples < 1:
+        raise PosError(f"resamples must be at least 1, not {resamples}.")
+
+
 @dataclass(frozen=True)
 class Resampling:
     """Which videos each bootstrap resample holds, and how often.
@@ -37,8 +46,7 @@ class Resampling:
         """Draw resamples of videos of prompts with these ids; equal ids are several seeds of one prompt."""
         if not ids:
             raise PosError("There is no video to score.")
-        if resamples < 1:
-            raise PosError(f"resamples must be at least 1, not {resamples}.")
+        check_resamples(resamples)
         place = {name: column for column, name in enumerate(dict.fromkeys(ids))}
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randint(len(place), (resamples, len(place)), generator=generator)
