@@ -12,14 +12,14 @@ from pos.cli import command
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    from pos.benchmarking.generation import Plan, bench_generate
+    from pos.profiling.generation import GenerationBench, bench_generate
 
     settings = OmegaConf.to_container(cfg)
     subject = instantiate(settings.pop("subject"))
     device, out = settings.pop("device"), Path(settings.pop("out"))
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w") as rows:
-        for row in bench_generate(subject, Plan(**settings), device):
+        for row in bench_generate(subject, GenerationBench(**settings), device):
             print(line := json.dumps(row), flush=True)
             print(line, file=rows, flush=True)
 

@@ -10,13 +10,13 @@ from pos.cli import command
 
 @command("bench_metrics")
 def main(cfg: DictConfig) -> None:
-    from pos.benchmarking.metrics import Plan, bench_metrics
+    from pos.profiling.metrics import MetricsBench, bench_metrics
 
     settings = OmegaConf.to_container(cfg)
     out = Path(settings.pop("out"))
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w") as rows:
-        for row in bench_metrics(Plan(**settings)):
+        for row in bench_metrics(MetricsBench(**settings)):
             print(line := json.dumps(row), flush=True)
             print(line, file=rows, flush=True)
 

@@ -9,7 +9,7 @@ from pos.cli import command
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    from pos.metrics.comparison import compare_folders
+    from pos.evaluation.compare import compare_folders
 
     verdicts = compare_folders(
         cfg.a,

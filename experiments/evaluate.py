@@ -11,8 +11,8 @@ from pos.cli import command
 def main(cfg: DictConfig) -> dict[str, Any]:
     from hydra.utils import instantiate
 
-    from pos.data.manifest import Manifest
-    from pos.metrics.run import evaluate
+    from pos.data.benchmarks.manifest import Manifest
+    from pos.evaluation.run import evaluate
     from pos.reporting.tables import scores_markdown
     from pos.tracking.loggers import build_logger
     from pos.tracking.records import log_evaluation

@@ -9,7 +9,7 @@ from pos.cli import command
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    from pos.data.checking import make_manifest
+    from pos.data.benchmarks.checking import make_manifest
 
     make_manifest(instantiate(cfg.benchmark), cfg.out, cfg.videos, instantiate(cfg.faults))
 

@@ -9,8 +9,8 @@ from pos.cli import command
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    from pos.data.manifest import Manifest
-    from pos.metrics.run import make_reference
+    from pos.data.benchmarks.manifest import Manifest
+    from pos.evaluation.run import make_reference
 
     benchmark = instantiate(cfg.benchmark) if cfg.manifest is None else Manifest.load(cfg.manifest)
     make_reference(

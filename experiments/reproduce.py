@@ -9,7 +9,7 @@ from pos.cli import command
 
 @command("reproduce")
 def main(cfg: DictConfig) -> dict[str, Any]:
-    from pos.reproduction import reproduce
+    from pos.study.reproduce import reproduce
     from pos.tracking.loggers import build_logger
     from pos.tracking.study import log_study
 

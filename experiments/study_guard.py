@@ -18,7 +18,7 @@ from statistics import fmean, quantiles
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from pos.data.pools import ShapesPool
+from pos.data.pools.shapes import ShapesPool
 from pos.data.shapes import english
 from pos.data.shapes.captions import DETAILS
 from pos.data.shapes.consistency import changed_attributes

@@ -12,14 +12,14 @@ import argparse
 
 import torch
 
-from pos.data.benchmarks import ShapesBenchmark
+from pos.config.loading import load_pipeline
+from pos.data.benchmarks.shapes import ShapesBenchmark
 from pos.diffusion.ddim import Guided, sample
 from pos.diffusion.noise import base_noise
-from pos.generation import load_pipeline
-from pos.metrics.evaluation import METRICS, compare, score
-from pos.metrics.extraction import extract
-from pos.metrics.reference import Reference
-from pos.metrics.shapes import shapes_detectors
+from pos.evaluation.detectors.shapes import shapes_detectors
+from pos.evaluation.extraction import extract
+from pos.evaluation.reference import Reference
+from pos.evaluation.score import METRICS, compare, score
 from pos.storage import asset
 
 BATCH = 16

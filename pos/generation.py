@@ -6,102 +6,25 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from hydra.utils import instantiate
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from pos.cli.explain import explain
-from pos.cli.overrides import prepare
+from pos.config.building import build_pipeline
 from pos.data.prompts import TextPrompt, read_prompts
-from pos.data.video import write_lossless, write_preview
+from pos.data.video.writing import write_lossless, write_preview
 from pos.diffusion.noise import sample_id
 from pos.errors import PosError
-from pos.ona.reconstruction import Check
-from pos.pipeline import Pipeline
-from pos.samples import Request, Sample
+from pos.provenance import Request, Sample
 from pos.spr.rewriting import unheard
 from pos.storage import lock_folder, write_atomic
 
 log = logging.getLogger(__name__)
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 _SLUG_LENGTH = 40
 _MOST_SEEDS = 10_000
-
-
-def load_pipeline(*overrides: str) -> Pipeline:
-    """The pipeline that ``experiments/generate.py`` would run with these arguments, e.g. ``"method=pos"``.
-
-    Raises:
-        PosError: as ``load_config`` and ``build_pipeline``.
-    """
-    config = load_config("generate", *overrides)
-    with _in_one_sentence("generate", overrides):
-        return build_pipeline(config)
-
-
-def load_config(command: str, *overrides: str) -> DictConfig:
-    """The configuration that ``experiments/COMMAND.py`` would run with these arguments.
-
-    Raises:
-        PosError: an unknown key or choice, or the configurations are absent: a clone of the repository has
-            them, an installed package not.
-    """
-    if not CONF.is_dir():
-        raise PosError(f"The folder {CONF} is absent: install POS from a clone (pip install -e .).")
-    with _in_one_sentence(command, overrides), initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(command, prepare(overrides))
-
-
-@contextmanager
-def _in_one_sentence(command: str, overrides: Sequence[str]) -> Iterator[None]:
-    """What the command line says of a mistake, as a ``PosError``."""
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        sentence = explain(error, CONF, command, overrides)
-        if sentence is None:
-            raise
-        raise PosError(sentence) from error
-
-
-def build_pipeline(cfg: DictConfig) -> Pipeline:
-    """The pipeline of a configuration; pool, rewriter and NPNet are made only for a method that asks them.
-
-    Raises:
-        PosError: a value outside its range, absent weights, or a part that the method needs is absent.
-    """
-    method = instantiate(cfg.method)
-    return Pipeline(
-        backbone=instantiate(cfg.backbone),
-        method=method,
-        retriever=instantiate(cfg.retriever) if method.retrieves else None,
-        rewriter=instantiate(cfg.rewriter) if method.rewrites else None,
-        npnet=instantiate(cfg.npnet) if method.predicts else None,
-        steps=cfg.steps,
-        guidance=cfg.guidance,
-        frames=cfg.frames,
-        height=cfg.height,
-        width=cfg.width,
-        negative_prompt=cfg.negative_prompt or "",
-        batch_size=cfg.batch_size,
-        inversion_check=build_check(cfg.inversion_check),
-        cache_dir=cfg.cache,
-    )
-
-
-def build_check(node: DictConfig | bool | None) -> Check | None:
-    """The look at inverted noises that ``inversion_check`` asks for: its keys, or a plain true or false."""
-    if isinstance(node, DictConfig):
-        return instantiate(node)
-    return Check() if node else None
 
 
 def make_requests(prompts: Sequence[TextPrompt | str], seeds: Sequence[int] = (0,)) -> list[Request]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pos.diffusion.ddim import Method as InversionMethod
+from pos.diffusion.ddim import InversionMethod
 from pos.errors import PosError
 from pos.spr.hybrid import rewritten_steps
 

@@ -17,17 +17,17 @@ from tqdm import tqdm
 
 from pos import __version__
 from pos.backbones.base import Backbone
+from pos.devices import memory_advice
 from pos.diffusion.ddim import Guided, sample
 from pos.diffusion.noise import base_noise, sample_generators
 from pos.errors import PosError
 from pos.method import Method
-from pos.networks.placement import memory_advice
 from pos.ona.inversion import Inverted, Inverter
 from pos.ona.mixture import mix
 from pos.ona.npnet import NPNet
 from pos.ona.reconstruction import Check
+from pos.provenance import Plan, Request, Sample, own_provenance
 from pos.retrieval import Neighbour, Retriever
-from pos.samples import Plan, Request, Sample, own_provenance
 from pos.spr.hybrid import HybridSemantics, rewritten_steps
 from pos.spr.rewriting import Rewrite, Rewriter
 from pos.storage import TensorCache, content_hash

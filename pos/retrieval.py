@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pos.data.pools import Pool
+from pos.data.pools.pool import Pool
 from pos.errors import PosError, require
 from pos.storage import RecordCache, TensorCache, content_hash, file_digest
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pos.backbones.base import Backbone, Conditioning, Defaults
-from pos.data.pools import Pool
+from pos.data.pools.pool import Pool
 from pos.diffusion.levels import Level, LevelTable, ddim_levels
 from pos.retrieval import SentenceEncoder
 from pos.spr.engines import Reply

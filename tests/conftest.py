@@ -30,8 +30,8 @@ def write_tiny_shapes() -> Callable[..., dict[str, str]]:
         import torch
 
         from pos.networks.autoencoder import build_autoencoder, save_autoencoder
-        from pos.networks.inflated_unet import InflatedUNet, save_unet
-        from pos.networks.shapes_clip import ShapesCLIP, save_clip
+        from pos.networks.inflated.scvideo import InflatedUNet, save_unet
+        from pos.networks.shapes.clip import ShapesCLIP, save_clip
 
         torch.manual_seed(seed)
         unet = InflatedUNet(**UNET)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pos.data.benchmarks import ShapesBenchmark
+from pos.data.benchmarks.shapes import ShapesBenchmark
 from pos.method import Method
 from pos.ona.npnet import NPNet
 from pos.pipeline import Pipeline
@@ -15,7 +15,8 @@ from pos.retrieval import Retriever
 from pos.spr.engines import Reply
 from pos.spr.instruction import InstructionTemplate
 from pos.spr.rewriting import Guard, Rewriter
-from pos.study import Row, Study
+from pos.study.rows import Row
+from pos.study.study import Study
 from tests.closed_form import ColourBackbone, ColourPool, WordCounts, WordsReplaced
 
 BARE = "{max_words}\nSentence: {prompt}\nRewritten:"

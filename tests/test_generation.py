@@ -14,19 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 
-from pos.cli.overrides import prepare
+from pos.config.building import build_pipeline
+from pos.config.loading import load_config, load_pipeline
+from pos.config.overrides import prepare
 from pos.data.prompts import TextPrompt
-from pos.data.video import read_video
+from pos.data.video.reading import read_video
 from pos.errors import PosError
-from pos.generation import (
-    build_pipeline,
-    load_config,
-    load_pipeline,
-    make_requests,
-    parse_seeds,
-    run,
-    slug,
-)
+from pos.generation import make_requests, parse_seeds, run, slug
 from pos.method import Method
 from pos.ona.reconstruction import Check
 from pos.pipeline import Pipeline

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pos.backbones.scvideo import load_shapes
-from pos.data.pools import ShapesPool
+from pos.data.pools.shapes import ShapesPool
 from pos.diffusion.ddim import Guided, invert
 from pos.diffusion.levels import ddim_levels
 from pos.diffusion.noise import base_noise
@@ -23,8 +23,8 @@ from pos.method import Method
 from pos.ona.npnet import NPNet
 from pos.ona.reconstruction import Check
 from pos.pipeline import Pipeline
+from pos.provenance import Request, Sample
 from pos.retrieval import Retriever
-from pos.samples import Request, Sample
 from tests.closed_form import COLOURS, ColourBackbone, ColourPool, WordCounts
 from tests.known import ROWS, known_pipeline
 

@@ -14,7 +14,7 @@ from pos.generation import jsonable, make_requests
 from pos.method import Method
 from pos.ona.npnet import NPNet
 from pos.pipeline import Pipeline
-from pos.samples import Request
+from pos.provenance import Request
 from tests.closed_form import ColourBackbone
 from tests.known import ROWS, known_pipeline
 

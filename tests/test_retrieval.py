@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pos import retrieval
-from pos.data.pools import Pool
+from pos.data.pools.pool import Pool
 from pos.errors import PosError
 from pos.retrieval import Retriever, SentenceEncoder
 

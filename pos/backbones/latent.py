@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from pos.backbones.base import Backbone, Conditioning, Defaults
 from pos.backbones.codec import FrameCodec
 from pos.backbones.text import TextEncoder
+from pos.devices import memory_advice, resolve_device, resolve_precision
 from pos.diffusion.levels import Level, LevelTable
 from pos.errors import PosError
 from pos.networks.acceleration import Acceleration, accelerate, channels_last
-from pos.networks.placement import memory_advice, resolve_device, resolve_precision
 
 
 class LatentDiffusion(Backbone):

@@ -11,7 +11,7 @@ from pos.backbones.latent import LatentDiffusion
 from pos.backbones.text import ClipText
 from pos.errors import PosError
 from pos.networks.acceleration import Acceleration
-from pos.networks.unet3d import UNet3D, unet3d_config
+from pos.networks.unet3d.unet import UNet3D, unet3d_config
 from pos.storage import content_hash
 
 HUB = "damo-vilab/text-to-video-ms-1.7b"

@@ -20,8 +20,8 @@ from pos.diffusion.levels import Schedule, ddim_levels
 from pos.errors import PosError
 from pos.networks.acceleration import Acceleration
 from pos.networks.autoencoder import load_autoencoder
-from pos.networks.inflated_unet import InflatedUNet, load_unet, unet2d_config
-from pos.networks.shapes_clip import load_clip
+from pos.networks.inflated.scvideo import InflatedUNet, load_unet, unet2d_config
+from pos.networks.shapes.clip import load_clip
 from pos.networks.tokenizer import load_tokenizer
 from pos.networks.weights import load_weights
 from pos.storage import content_hash, file_digest, locate

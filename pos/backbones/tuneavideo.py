@@ -18,7 +18,7 @@ from pos.backbones.latent import LatentDiffusion
 from pos.backbones.scvideo import SD14
 from pos.errors import PosError
 from pos.networks.acceleration import Acceleration
-from pos.networks.inflated_tuneavideo import TuneAVideoUNet, tuneavideo_config
+from pos.networks.inflated.tuneavideo import TuneAVideoUNet, tuneavideo_config
 from pos.networks.weights import rebuild
 from pos.storage import content_hash, file_digest
 

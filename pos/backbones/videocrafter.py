@@ -21,8 +21,8 @@ from pos.errors import PosError
 from pos.networks.acceleration import Acceleration
 from pos.networks.autoencoder import load_autoencoder
 from pos.networks.clip_tokenizer import clean_text, clip_tokenizer
-from pos.networks.inflated_videocrafter import VideoCrafter09UNet
-from pos.networks.unet3d import UNet3D
+from pos.networks.inflated.videocrafter import VideoCrafter09UNet
+from pos.networks.unet3d.unet import UNet3D
 from pos.networks.weights import load_weights, read_config, read_metadata, rebuild
 from pos.storage import content_hash
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from pos.cli import overrides
-from pos.cli.explain import check_added, explain
 from pos.cli.help import help_text
 from pos.cli.process import FULL_ERROR, set_up_logging, started_as
+from pos.config import overrides
+from pos.config.explain import check_added, explain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

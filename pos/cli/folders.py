@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
-from pos.cli import overrides
+from pos.config import overrides
 from pos.storage import content_hash
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
-from pos.cli import folders, overrides
+from pos.cli import folders
 from pos.cli.process import set_up_logging, started_as
+from pos.config import overrides
 from pos.errors import PosError
 from pos.storage import write_atomic
 

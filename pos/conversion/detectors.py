@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from pos.conversion.reading import check_file, check_published, read_checkpoint
 from pos.conversion.writing import Part
 from pos.errors import PosError
-from pos.networks.c3d import C3D, FRAMES, MEAN_SIZE
-from pos.networks.i3d import I3D
-from pos.networks.inception import FIDInception
-from pos.networks.openai_clip import build_clip
+from pos.networks.detectors.c3d import C3D, FRAMES, MEAN_SIZE
+from pos.networks.detectors.i3d import I3D
+from pos.networks.detectors.inception import FIDInception
+from pos.networks.detectors.openai_clip import build_clip
 from pos.networks.weights import misfit
 
 _BLOCK_A = {

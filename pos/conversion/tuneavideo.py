@@ -10,7 +10,7 @@ import torch
 from pos.conversion.reading import check_file, read_checkpoint
 from pos.conversion.writing import Part
 from pos.errors import PosError
-from pos.networks.inflated_tuneavideo import TuneAVideoUNet, tuneavideo_config
+from pos.networks.inflated.tuneavideo import TuneAVideoUNet, tuneavideo_config
 from pos.networks.weights import misfit
 
 

@@ -14,16 +14,16 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from pos.backbones.videocrafter import model_name, version_of
+from pos.conversion.keys.ldm import from_ldm, to_ldm
+from pos.conversion.keys.open_clip import from_open_clip, to_open_clip
+from pos.conversion.keys.unet3d import from_videocrafter, to_videocrafter, videocrafter_config
+from pos.conversion.keys.videocrafter09 import from_videocrafter09, to_videocrafter09
 from pos.conversion.reading import read_checkpoint
 from pos.conversion.writing import Part
 from pos.errors import PosError
 from pos.networks.autoencoder import build_autoencoder
-from pos.networks.inflated_keys import from_videocrafter09, to_videocrafter09
-from pos.networks.inflated_videocrafter import VideoCrafter09UNet, videocrafter09_config
-from pos.networks.ldm_keys import from_ldm, to_ldm
-from pos.networks.open_clip_keys import from_open_clip, to_open_clip
-from pos.networks.unet3d import UNet3D
-from pos.networks.unet3d_keys import from_videocrafter, to_videocrafter, videocrafter_config
+from pos.networks.inflated.videocrafter import VideoCrafter09UNet, videocrafter09_config
+from pos.networks.unet3d.unet import UNet3D
 from pos.networks.weights import misfit
 
 State = Mapping[str, Tensor]

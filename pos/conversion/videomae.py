@@ -13,7 +13,7 @@ from torch import Tensor
 from pos.conversion.reading import check_published, read_checkpoint
 from pos.conversion.writing import Part
 from pos.errors import PosError
-from pos.networks.videomae import VideoMAE
+from pos.networks.detectors.videomae import VideoMAE
 from pos.networks.weights import misfit
 
 _OUTER = {

@@ -19,7 +19,7 @@ Predict = Callable[[Tensor, Level, int], Tensor]
 Progress = Callable[[Iterable[int]], Iterable[int]]
 """Wraps the loop over steps, for instance ``tqdm``."""
 
-Method = Literal["next", "printed", "fixed_point"]
+InversionMethod = Literal["next", "printed", "fixed_point"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def invert(
     latents: Tensor,
     table: LevelTable,
     *,
-    method: Method = "next",
+    method: InversionMethod = "next",
     iterations: int = 20,
     tolerance: float = 1e-6,
     progress: Progress | None = None,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pos.backbones.base import Backbone
-from pos.diffusion.ddim import Guided, Method, invert
+from pos.diffusion.ddim import Guided, InversionMethod, invert
 from pos.errors import PosError
 from pos.ona.mixture import noise_statistics
 from pos.ona.reconstruction import Reconstruction, psnr, reconstruct, relative_error
@@ -75,7 +75,7 @@ class Inverter:
     backbone: Backbone
     cache: TensorCache
     steps: int
-    method: Method = "next"
+    method: InversionMethod = "next"
     iterations: int = 20
     tolerance: float = 1e-6
     batch_size: int = 8

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pos.reporting.cells import ATTRIBUTES, COST, EXTRAS, METRICS, Cell, Column, value
-from pos.reporting.heatmaps import heatmap, scatter
+from pos.reporting.charts.heatmaps import heatmap, scatter
 from pos.reporting.markdown import grid
 from pos.storage import csv_text
 

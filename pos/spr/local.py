@@ -18,8 +18,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from pos.devices import resolve_device
 from pos.errors import PosError
-from pos.networks.placement import resolve_device
 from pos.spr.engines import Reply, at_attempt, check_temperatures
 from pos.storage import asset, content_hash, file_digest
 

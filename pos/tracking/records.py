@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from pos.reporting.figures import eta_position
-from pos.summaries import cost
+from pos.reporting.charts.curves import eta_position
+from pos.study.summaries import cost
 from pos.tracking.loggers import Identity, Logger, resolved
 
 BOUNDS = ("low", "high")

@@ -10,10 +10,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from pos.data.video import read_video, write_preview
-from pos.records import stem
-from pos.samples import Request
+from pos.data.video.reading import read_video
+from pos.data.video.writing import write_preview
+from pos.provenance import Request
 from pos.storage import read_jsonl
+from pos.study.records import stem
 from pos.tracking.loggers import Identity, Logger, Run, resolved
 from pos.tracking.records import flat, metric_table, origin, strength
 

@@ -19,8 +19,8 @@ from pos.diffusion.ddim import Guided, sample
 from pos.diffusion.levels import Schedule
 from pos.diffusion.noise import base_noise
 from pos.networks.autoencoder import load_autoencoder
-from pos.networks.classifiers import load_classifier
-from pos.networks.inflated_trunk import InflatedTrunk
+from pos.networks.inflated.trunk import InflatedTrunk
+from pos.networks.shapes.classifiers import load_classifier
 from pos.storage import locate
 
 

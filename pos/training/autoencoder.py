@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from pos.networks.autoencoder import build_autoencoder, save_autoencoder, to_pixels, to_unit_range
-from pos.networks.classifiers import FrameClassifier, load_classifier
+from pos.networks.shapes.classifiers import FrameClassifier, load_classifier
 from pos.networks.weights import load_weights, read_config
 from pos.storage import asset
 from pos.training.classifier import target

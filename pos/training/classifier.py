@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
-from pos.networks.classifiers import FrameClassifier, VideoClassifier, save_classifier
+from pos.networks.shapes.classifiers import FrameClassifier, VideoClassifier, save_classifier
 from pos.training.data import sample_frames
 from pos.training.task import Optimization, Task
 

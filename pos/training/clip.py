@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pos.errors import require
-from pos.networks.shapes_clip import ShapesCLIP, save_clip
+from pos.networks.shapes.clip import ShapesCLIP, save_clip
 from pos.networks.tokenizer import CONTEXT, load_tokenizer
 from pos.storage import asset
 from pos.training.classifier import degrade

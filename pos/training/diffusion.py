@@ -13,9 +13,9 @@ from torch import Tensor
 
 from pos.diffusion.levels import Schedule, add_noise
 from pos.errors import PosError
-from pos.networks.inflated_trunk import InflatedTrunk
-from pos.networks.inflated_unet import save_unet
-from pos.networks.shapes_clip import load_clip
+from pos.networks.inflated.scvideo import save_unet
+from pos.networks.inflated.trunk import InflatedTrunk
+from pos.networks.shapes.clip import load_clip
 from pos.networks.tokenizer import load_tokenizer, tokenize
 from pos.storage import asset, locate
 from pos.training.accuracy import SampleAccuracy

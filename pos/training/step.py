@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
+from pos.devices import resolve_device, resolve_precision
 from pos.diffusion.levels import add_noise, alphas_cumprod
 from pos.errors import PosError
-from pos.networks.inflated_trunk import InflatedTrunk
-from pos.networks.placement import resolve_device, resolve_precision
+from pos.networks.inflated.trunk import InflatedTrunk
 from pos.training.export import device_name
 
 FACTOR = 8  # pixels of a latent's side

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pos.backbones.base import Backbone
 from pos.backbones.codec import FrameCodec
-from pos.diffusion.ddim import Guided, Method, invert
+from pos.diffusion.ddim import Guided, InversionMethod, invert
 from pos.networks.autoencoder import load_autoencoder
 from pos.storage import content_hash, file_digest, locate
 
@@ -66,7 +66,9 @@ class InvertedNoises(Targets):
 
     name = "noises"
 
-    def __init__(self, backbone: Callable[..., Backbone], steps: int, method: Method = "next") -> None:
+    def __init__(
+        self, backbone: Callable[..., Backbone], steps: int, method: InversionMethod = "next"
+    ) -> None:
         self.backbone, self.steps, self.method = backbone, steps, method
 
     def prepare(self, device: torch.device) -> str:

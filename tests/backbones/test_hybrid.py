@@ -16,13 +16,13 @@ from pos.backbones.modelscope import load_modelscope
 from pos.backbones.scvideo import load_stable_diffusion
 from pos.backbones.stable_diffusion import load_sd15, load_sdxl
 from pos.backbones.tuneavideo import load_retrained
-from pos.cli.overrides import prepare
+from pos.config.overrides import prepare
 from pos.conversion.run import convert
 from pos.conversion.videocrafter import VideoCrafter
 from pos.generation import make_requests
 from pos.method import Method
-from pos.networks.inflated_tuneavideo import TuneAVideoUNet
-from pos.networks.inflated_unet import save_unet, unet2d_config
+from pos.networks.inflated.scvideo import save_unet, unet2d_config
+from pos.networks.inflated.tuneavideo import TuneAVideoUNet
 from tests.backbones.published import (
     drawn,
     write_modelscope,

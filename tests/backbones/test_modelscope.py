@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pos.backbones.latent import LatentDiffusion
 from pos.backbones.modelscope import load_modelscope
-from pos.cli.overrides import prepare
-from pos.data.video import read_video
+from pos.config.overrides import prepare
+from pos.data.video.reading import read_video
 from pos.diffusion.ddim import Guided, sample
 from pos.errors import PosError
 from pos.generation import make_requests, run

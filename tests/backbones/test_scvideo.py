@@ -16,7 +16,7 @@ from pos.backbones.base import Conditioning
 from pos.backbones.latent import LatentDiffusion
 from pos.backbones.scvideo import load_shapes, load_stable_diffusion
 from pos.errors import PosError
-from pos.networks.inflated_unet import InflatedUNet, unet2d_config
+from pos.networks.inflated.scvideo import InflatedUNet, unet2d_config
 from tests.backbones.published import drawn, write_stable_diffusion
 
 Write = Callable[..., dict[str, str]]

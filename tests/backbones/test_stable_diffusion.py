@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 from pos.backbones.base import Conditioning
 from pos.backbones.latent import LatentDiffusion
 from pos.backbones.stable_diffusion import load_sd15, load_sdxl
-from pos.cli.overrides import prepare
-from pos.data.video import read_video
+from pos.config.overrides import prepare
+from pos.data.video.reading import read_video
 from pos.diffusion.ddim import Guided, sample
 from pos.errors import PosError
 from pos.generation import make_requests, run

@@ -12,8 +12,8 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from pos.backbones.text import ClipText
+from pos.conversion.keys.open_clip import from_open_clip
 from pos.errors import PosError
-from pos.networks.open_clip_keys import from_open_clip
 from tests.backbones.published import LENGTH, drawn, text_model, tokenizer
 
 START, END = 1, 55

@@ -14,13 +14,13 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file, save_file
 
 from pos.backbones.tuneavideo import load_retrained, load_tuneavideo
-from pos.cli.overrides import prepare
+from pos.config.overrides import prepare
 from pos.conversion.run import convert
-from pos.data.video import read_video
+from pos.data.video.reading import read_video
 from pos.errors import PosError
 from pos.generation import run
-from pos.networks.inflated_tuneavideo import TuneAVideoUNet, tuneavideo_config
-from pos.networks.inflated_unet import save_unet
+from pos.networks.inflated.scvideo import save_unet
+from pos.networks.inflated.tuneavideo import TuneAVideoUNet, tuneavideo_config
 from tests.backbones.published import drawn, write_stable_diffusion
 
 CONF = Path(__file__).parents[2] / "conf"

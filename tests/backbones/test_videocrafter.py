@@ -18,10 +18,10 @@ from torch import Tensor
 from pos.backbones.base import Conditioning
 from pos.backbones.latent import LatentDiffusion
 from pos.backbones.videocrafter import VERSIONS, load_videocrafter
-from pos.cli.overrides import prepare
+from pos.config.overrides import prepare
 from pos.conversion.run import convert
 from pos.conversion.videocrafter import VideoCrafter
-from pos.data.video import read_video
+from pos.data.video.reading import read_video
 from pos.diffusion.ddim import Guided, sample
 from pos.errors import PosError
 from pos.generation import run

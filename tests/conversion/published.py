@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from pos.conversion.keys.ldm import to_ldm
+from pos.conversion.keys.unet3d import to_videocrafter, videocrafter_config
+from pos.conversion.keys.videocrafter09 import to_videocrafter09
 from pos.diffusion.levels import alphas_cumprod
 from pos.networks.autoencoder import build_autoencoder
-from pos.networks.inflated_keys import to_videocrafter09
-from pos.networks.inflated_videocrafter import VideoCrafter09UNet, videocrafter09_config
-from pos.networks.ldm_keys import to_ldm
-from pos.networks.unet3d import UNet3D
-from pos.networks.unet3d_keys import to_videocrafter, videocrafter_config
+from pos.networks.inflated.videocrafter import VideoCrafter09UNet, videocrafter09_config
+from pos.networks.unet3d.unet import UNet3D
 from tests.golden.recordings import Recording, fill, filled
 
 RECORDED = {"v0.9": "vc09", "vc1_512": "vc1_512", "vc1_1024": "vc1_1024", "vc2_512": "vc2_512"}

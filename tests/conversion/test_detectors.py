@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from pos.conversion import detectors as kinds
 from pos.conversion.run import convert
 from pos.errors import PosError
-from pos.metrics import paper
-from pos.networks.c3d import C3D
-from pos.networks.i3d import I3D
-from pos.networks.inception import FIDInception
+from pos.evaluation.detectors import paper
+from pos.networks.detectors.c3d import C3D
+from pos.networks.detectors.i3d import I3D
+from pos.networks.detectors.inception import FIDInception
 from pos.networks.weights import read_metadata
 from pos.storage import file_digest
 from tests.conversion.nvidia_inception import write_archive

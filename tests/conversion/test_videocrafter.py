@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pos.backbones.videocrafter import VERSIONS
+from pos.conversion.keys.ldm import to_ldm
 from pos.conversion.run import convert
 from pos.conversion.videocrafter import UNETS, VideoCrafter
 from pos.errors import PosError
 from pos.networks.autoencoder import load_autoencoder
-from pos.networks.ldm_keys import to_ldm
 from pos.networks.weights import read_config, read_metadata
 from tests.conversion.published import TEXT, VAE, sizes, write_checkpoint
 

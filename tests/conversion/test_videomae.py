@@ -15,11 +15,11 @@ from torch.nn import functional
 from pos.conversion.run import convert
 from pos.conversion.videomae import read_videomae
 from pos.errors import PosError
-from pos.metrics.evaluation import missing
-from pos.metrics.frames import Frames
-from pos.metrics.paper import VideoMAEFeatures, load_videomae, paper_detectors
-from pos.metrics.reference import Reference
-from pos.networks.videomae import GIANT, VideoMAE
+from pos.evaluation.detectors.paper import VideoMAEFeatures, load_videomae, paper_detectors
+from pos.evaluation.frames import Frames
+from pos.evaluation.reference import Reference
+from pos.evaluation.score import missing
+from pos.networks.detectors.videomae import GIANT, VideoMAE
 from pos.networks.weights import read_config
 from tests.golden.rebuilt import blocky, rule_tensor
 

@@ -7,9 +7,9 @@ from functools import partial
 
 import torch
 
+from pos.conversion.keys.ldm import from_ldm, to_ldm
 from pos.conversion.videocrafter import VAE
 from pos.networks.autoencoder import build_autoencoder
-from pos.networks.ldm_keys import from_ldm, to_ldm
 from tests.golden.recordings import Case, Recording
 
 

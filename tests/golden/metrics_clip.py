@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from pos.evaluation.detectors.preprocessing import clip_crop, clip_input
 from pos.metrics.clipsim import clip_similarity
 from pos.metrics.frechet import FeatureStatistics, frechet_distance
-from pos.metrics.preprocessing import clip_crop, clip_input
 from tests.golden.rebuilt import all_tensors, blocky, checked, close, detector
 from tests.golden.recordings import Case, Recording
 

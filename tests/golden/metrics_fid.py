@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pos.evaluation.detectors.preprocessing import clean_resize
 from pos.metrics.frechet import FeatureStatistics, frechet_distance
-from pos.metrics.preprocessing import clean_resize
 from tests.golden.rebuilt import all_tensors, blocky, checked, close, detector, normal
 from tests.golden.recordings import Case, Recording
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pos.evaluation.detectors.preprocessing import c3d_input
 from pos.metrics.inception_score import split_scores
-from pos.metrics.preprocessing import c3d_input
 from tests.golden.rebuilt import all_tensors, blocky, checked, close, detector
 from tests.golden.recordings import Case, Recording
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from pos.backbones.base import Conditioning
 from pos.diffusion.ddim import Guided, invert, sample
 from pos.diffusion.levels import Level, LevelTable, ddim_levels
-from pos.networks.unet3d import UNet3D, unet3d_config
+from pos.networks.unet3d.unet import UNet3D, unet3d_config
 from tests.golden.recordings import FORWARD, SAMPLING, Case, Recording, assert_close, drawn, fill
 
 if TYPE_CHECKING:

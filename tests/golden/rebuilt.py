@@ -15,17 +15,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pos.metrics.detectors import Detector
-from pos.metrics.paper import (
+from pos.evaluation.detectors.base import Detector
+from pos.evaluation.detectors.paper import (
     C3DClasses,
     ClipFeatures,
     I3DLogits,
     InceptionFeatures,
 )
-from pos.networks.c3d import C3D, FRAMES, MEAN_SIZE
-from pos.networks.i3d import I3D
-from pos.networks.inception import FIDInception
-from pos.networks.openai_clip import build_clip, clip_tokenizer
+from pos.networks.detectors.c3d import C3D, FRAMES, MEAN_SIZE
+from pos.networks.detectors.i3d import I3D
+from pos.networks.detectors.inception import FIDInception
+from pos.networks.detectors.openai_clip import build_clip, clip_tokenizer
 from tests.golden.recordings import Recording
 
 

@@ -37,7 +37,7 @@ def key_cases(recording: Recording) -> Iterator[Case]:
 
 
 def _unet3d():
-    from pos.networks.unet3d import UNet3D
+    from pos.networks.unet3d.unet import UNet3D
 
     return UNet3D()
 

@@ -15,9 +15,9 @@ import scipy.linalg
 import torch
 from safetensors.torch import save_file
 
-from pos.metrics import paper
-from pos.metrics.paper import I3DLogits
-from pos.networks.i3d import I3D
+from pos.evaluation.detectors import paper
+from pos.evaluation.detectors.paper import I3DLogits
+from pos.networks.detectors.i3d import I3D
 from tests.golden import metrics_clip, metrics_is
 from tests.golden.rebuilt import Manifest, blocky, digest_of, normal
 from tests.golden.recordings import Recording

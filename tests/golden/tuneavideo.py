@@ -12,8 +12,9 @@ from torch import Tensor
 from pos.backbones.base import Conditioning
 from pos.diffusion.ddim import Guided, invert, sample
 from pos.diffusion.levels import Level, LevelTable
-from pos.networks.inflated_blocks import Attention, SparseCausalAttention
-from pos.networks.inflated_tuneavideo import TuneAVideoBlock, TuneAVideoUNet, tuneavideo_config
+from pos.networks.inflated.blocks import SparseCausalAttention
+from pos.networks.inflated.tuneavideo import TuneAVideoBlock, TuneAVideoUNet, tuneavideo_config
+from pos.networks.layers.attention import Attention
 from tests.golden.modelscope import condition, levels
 from tests.golden.recordings import FORWARD, SAMPLING, Case, Recording, assert_close, drawn, fill
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from pos.backbones.base import Conditioning
+from pos.conversion.keys.unet3d import from_videocrafter, to_videocrafter, videocrafter_config
+from pos.conversion.keys.videocrafter09 import from_videocrafter09, to_videocrafter09
 from pos.diffusion.ddim import Guided, sample
 from pos.diffusion.levels import Level
-from pos.networks.inflated_keys import from_videocrafter09, to_videocrafter09
-from pos.networks.inflated_videocrafter import VideoCrafter09UNet, videocrafter09_config
-from pos.networks.unet3d import UNet3D
-from pos.networks.unet3d_keys import from_videocrafter, to_videocrafter, videocrafter_config
+from pos.networks.inflated.videocrafter import VideoCrafter09UNet, videocrafter09_config
+from pos.networks.unet3d.unet import UNet3D
 from tests.golden.recordings import FORWARD, SAMPLING, Case, Recording, assert_close, drawn, filled
 from tests.golden.videocrafter import levels
 

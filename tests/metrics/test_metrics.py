@@ -7,7 +7,7 @@ import torch
 
 from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
-from pos.metrics.attributes import UNNAMED, attribute_accuracy, named
+from pos.metrics.accuracy import UNNAMED, attribute_accuracy, named
 from pos.metrics.clipsim import clip_similarity, clipsim
 from pos.metrics.inception_score import inception_score, split_scores
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from pos.reporting.cells import Column
-from pos.reporting.figures import Point, curve
+from pos.reporting.charts.curves import Point, curve
 from pos.reporting.html import Curve, Panel, write_report
 from pos.reporting.tables import Table
 

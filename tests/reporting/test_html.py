@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from pos.errors import PosError
-from pos.reporting.figures import Point, curve
+from pos.reporting.charts.curves import Point, curve
 from pos.reporting.html import Curve, Panel, film_strip, write_report
 from pos.reporting.tables import Column, Table
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pos.reporting.cells import ABSENT, Column
-from pos.reporting.heatmaps import heatmap, scatter
+from pos.reporting.charts.heatmaps import heatmap, scatter
 from pos.reporting.sweeps import Job, Sweep, is_metric
 
 FVD, CLIPSIM = Column("fvd", "FVD", "lower", 1), Column("clipsim", "CLIPSIM", "higher", 3)

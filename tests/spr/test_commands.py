@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pos.spr.server import KEY
+from tests.cli.test_commands import files, run, start
 from tests.spr.chat_server import failed, serving, well
-from tests.test_commands import files, run, start
 
 SECRET = "sk-planted-0123456789abcdef"
 PROMPTS = [f"a {colour} ring" for colour in ("red", "blue", "green", "white", "purple", "orange")]

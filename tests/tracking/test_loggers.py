@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pos.data.video import write_preview
+from pos.data.video.writing import write_preview
 from pos.errors import PosError
 from pos.tracking.loggers import Csv, Identity, Wandb, choose_mode
 from tests.tracking.conftest import KEY

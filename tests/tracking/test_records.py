@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from pos.tracking.records import flat, log_evaluation, log_generation, strength
-from tests.test_commands import EXACT, run
+from tests.cli.test_commands import EXACT, run
 from tests.tracking.offline import runs
 from tests.tracking.recorder import Recorder
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from pos.data.video import write_lossless
+from pos.data.video.writing import write_lossless
 from pos.tracking.study import log_study
 from tests.tracking.recorder import Recorder
 

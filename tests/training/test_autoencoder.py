@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pos.networks.autoencoder import to_unit_range
-from pos.networks.classifiers import VideoClassifier
+from pos.networks.shapes.classifiers import VideoClassifier
 from pos.training.autoencoder import AutoencoderTask, Reconstruction
 from pos.training.task import Optimization
 

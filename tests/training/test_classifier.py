@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pos.errors import PosError
-from pos.networks.classifiers import FrameClassifier, VideoClassifier
+from pos.networks.shapes.classifiers import FrameClassifier, VideoClassifier
 from pos.training.classifier import ClassifierTask, degrade, target
 from pos.training.task import Optimization
 

@@ -15,10 +15,10 @@ from pos.backbones.scvideo import SHAPES_SCHEDULE, load_shapes
 from pos.data.shapes.world import ATTRIBUTES
 from pos.diffusion.levels import alphas_cumprod
 from pos.errors import PosError
-from pos.networks.classifiers import build_classifier, save_classifier
-from pos.networks.inflated_trunk import InflatedTrunk
-from pos.networks.inflated_tuneavideo import TuneAVideoUNet
-from pos.networks.inflated_unet import load_unet
+from pos.networks.inflated.scvideo import load_unet
+from pos.networks.inflated.trunk import InflatedTrunk
+from pos.networks.inflated.tuneavideo import TuneAVideoUNet
+from pos.networks.shapes.classifiers import build_classifier, save_classifier
 from pos.networks.weights import rebuild
 from pos.training.diffusion import DiffusionTask
 from pos.training.runner import train

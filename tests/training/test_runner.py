@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from pos.errors import PosError
-from pos.networks.classifiers import load_classifier
+from pos.networks.shapes.classifiers import load_classifier
 from pos.training.runner import refresh, run_key, train
 
 ROOT = Path(__file__).parents[2]

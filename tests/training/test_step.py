@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from pos.errors import PosError
-from pos.networks.inflated_unet import InflatedUNet
+from pos.networks.inflated.scvideo import InflatedUNet
 from pos.training.step import measure_step
 
 ROOT = Path(__file__).parents[2]

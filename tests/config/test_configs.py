@@ -1,0 +1,121 @@
+"""Every configuration composes, and every node of it fits the constructor it names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from pos.config.overrides import prepare
+from pos.method import Method
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
+EXPERIMENTS = sorted(
+    path.relative_to(CONF / "experiment").with_suffix("").as_posix()
+    for path in (CONF / "experiment").rglob("*.yaml")
+)
+
+
+def options(group: str) -> list[str]:
+    return [f"{group}={path.stem}" for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+CASES = [
+    *((command, "") for command in COMMANDS),
+    *(
+        ("generate", choice)
+        for group in ("backbone", "method", "pool", "retriever", "rewriter", "npnet")
+        for choice in options(group)
+    ),
+    *(
+        ("reproduce", choice)
+        for group in ("study", "profile", "benchmark", "settings", "suite", "engines")
+        for choice in options(group)
+    ),
+    *(("evaluate", choice) for group in ("benchmark", "detectors") for choice in options(group)),
+    *(("make_manifest", choice) for choice in options("benchmark")),
+    *(("convert", choice) for choice in options("kind")),
+    *(("bench_generate", choice) for choice in options("subject")),
+    *(("train", choice) for choice in options("trainer")),
+    *(
+        (command, choice)
+        for command in ("generate", "evaluate", "reproduce", "train")
+        for choice in options("logger")
+    ),
+    *(("train", f"+experiment={name}") for name in EXPERIMENTS),
+]
+
+
+def composed(command: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(command, prepare([override for override in overrides if override]))
+
+
+def nodes(config: DictConfig, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """(path, node) of everything that names a constructor."""
+    if "_target_" in config:
+        yield path or "the root", config
+    for key in config:
+        child = config._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
+            yield from nodes(child, f"{path}.{key}".strip("."))
+
+
+@pytest.mark.parametrize(("command", "choice"), CASES)
+def test_every_node_has_only_keys_that_its_constructor_knows(command: str, choice: str):
+    found = list(nodes(composed(command, choice)))
+    for path, node in found:
+        target = get_object(node._target_)
+        parameters = inspect.signature(target).parameters
+        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            continue
+        unknown = {key for key in node if not key.startswith("_")} - set(parameters)
+        assert not unknown, f"{path} ({node._target_}) does not take {sorted(unknown)}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_interpolation_resolves(command: str):
+    config = composed(command)
+    missing = OmegaConf.missing_keys(config)
+    for key in missing:
+        OmegaConf.update(config, key, "given")
+    OmegaConf.resolve(config)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_script(command: str):
+    script = (ROOT / "experiments" / f"{command}.py").read_text()
+    assert f'@command("{command}")' in script
+    assert len(script.splitlines()) < 50
+
+
+def test_every_folder_of_choices_is_tested():
+    tested = {choice.lstrip("+").split("=")[0] for _, choice in CASES if choice}
+    part_of_others = {"instruction", "network", "protocol"}
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} == tested | part_of_others
+
+
+@pytest.mark.parametrize(
+    ("name", "inverts", "predicts", "rewrites"),
+    [
+        ("baseline", False, False, False),
+        ("ona", True, False, False),
+        ("spr", False, False, True),
+        ("pos", True, False, True),
+        ("pos_star", False, True, True),
+    ],
+)
+def test_the_methods_are_the_rows_of_the_papers_tables(
+    name: str, inverts: bool, predicts: bool, rewrites: bool
+):
+    method = instantiate(composed("generate", f"method={name}").method)
+    assert isinstance(method, Method)
+    assert (method.inverts, method.predicts, method.rewrites) == (inverts, predicts, rewrites)
+    assert method.ddim_eta == 0
