@@ -52,8 +52,53 @@ def read_text(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise PosError(f"Cannot read the {what} {path}: {reason}.") from error
+        raise _unreadable(path, what, error) from error
+
+
+def _unreadable(path: Path, what: str, error: OSError | UnicodeDecodeError) -> PosError:
+    reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+    return PosError(f"Cannot read the {what} {path}: {reason}.")
+
+
+def read_csv(
+    path: Path, what: str, columns: Sequence[str] = (), *, comments: bool = False
+) -> Iterator[tuple[int, dict[str | None, Any]]]:
+    """The rows of a CSV file with a heading, one by one, so that a long file is never held in memory.
+
+    Args:
+        path: a UTF-8 file, with or without a byte-order mark; blanks around headings and after commas do not
+            count.
+        what: it holds, for the error: ``prompts file``.
+        columns: that it must have; others are passed on too.
+        comments: whether lines that begin with ``#`` are comments; they do not count as lines.
+
+    Yields:
+        The number of a row's last line, and its values by heading: None where the row is too short, and a
+        list under the key None where it is too long.
+
+    Raises:
+        PosError: the file is absent, is not UTF-8 or CSV (an open quotation mark, for instance), or lacks a
+            column.
+    """
+    rows = None
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as stream:
+            lines = (text for text in stream if not text.startswith("#")) if comments else stream
+            rows = csv.DictReader(lines, skipinitialspace=True, strict=True)
+            rows.fieldnames = found = [name.strip() for name in rows.fieldnames or ()]
+            missing = [name for name in columns if name not in found]
+            if missing:
+                raise PosError(
+                    f"The {what} {path} lacks the column {' and '.join(missing)}: its first line names "
+                    f"{', '.join(found) or 'none'}."
+                )
+            for row in rows:
+                yield rows.line_num, row
+    except csv.Error as error:
+        line = rows.reader.line_num if rows else 1
+        raise PosError(f"Line {line} of the {what} {path} is not CSV: {error}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, what, error) from error
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

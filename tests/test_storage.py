@@ -21,6 +21,7 @@ from pos.storage import (
     content_hash,
     csv_text,
     lock_folder,
+    read_csv,
     read_jsonl,
     read_text,
     write_atomic,
@@ -112,6 +113,37 @@ def test_a_line_cut_by_a_kill_costs_only_itself(tmp_path: Path):
         stream.write('{"n": 2, "te')
     append_jsonl(path, {"n": 3})
     assert [row["n"] for row in read_jsonl(path)] == [1, 3]
+
+
+def test_a_table_is_read_row_by_row_with_its_lines(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_text('# note\n video , prompt\na.mp4, "one,\ntwo"\nb.mp4\nc.mp4,x,y\n', encoding="utf-8")
+    rows = list(read_csv(path, "prompts file", ["video"], comments=True))
+    assert rows == [
+        (3, {"video": "a.mp4", "prompt": "one,\ntwo"}),
+        (4, {"video": "b.mp4", "prompt": None}),
+        (5, {"video": "c.mp4", "prompt": "x", None: ["y"]}),
+    ]
+    path.write_text("video,prompt\n", encoding="utf-8-sig")
+    assert list(read_csv(path, "prompts file", ["video", "prompt"])) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"video\na.mp4\n", "The prompts file .*a.csv lacks the column prompt: its first line names video"),
+        (b"", "lacks the column prompt: its first line names none"),
+        (b'prompt\none\n"two\n', "Line 3 of the prompts file .*a.csv is not CSV: unexpected end of data"),
+        (b"prompt\nl\xe4uft\n", "Cannot read the prompts file .*a.csv: it is not UTF-8 text"),
+        (None, "Cannot read the prompts file .*a.csv: No such file or directory"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_one_sentence(tmp_path: Path, content: bytes | None, reason: str):
+    path = tmp_path / "a.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(PosError, match=reason):
+        list(read_csv(path, "prompts file", ["prompt"]))
 
 
 def test_a_folder_is_held_by_one_and_free_afterwards(tmp_path: Path):

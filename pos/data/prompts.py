@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pos.errors import PosError
-from pos.storage import read_text
+from pos.storage import read_csv, read_text
 
 
 @dataclass(frozen=True)
@@ -36,33 +34,25 @@ def read_prompts(path: Path | str) -> list[TextPrompt]:
     readers = {".txt": _lines, ".csv": _table, ".jsonl": _records}
     if path.suffix.lower() not in readers:
         raise PosError(f"The prompts file {path} must end in .txt, .csv or .jsonl.")
-    text = read_text(path, "prompts file")
-    prompts = list(readers[path.suffix.lower()](text, path))
+    prompts = list(readers[path.suffix.lower()](path))
     if not prompts:
         raise PosError(f"The prompts file {path} holds no prompt.")
     return prompts
 
 
-def _lines(text: str, _path: Path) -> Iterator[TextPrompt]:
-    for line in text.split("\n"):
+def _lines(path: Path) -> Iterator[TextPrompt]:
+    for line in read_text(path, "prompts file").split("\n"):
         if line.strip():
             yield TextPrompt(line.strip())
 
 
-def _table(text: str, path: Path) -> Iterator[TextPrompt]:
-    rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-    try:
-        if "prompt" not in (rows.fieldnames or ()):
-            found = ", ".join(rows.fieldnames or ()) or "none"
-            raise PosError(f"The prompts file {path} has no column 'prompt': its first line names {found}.")
-        for row in rows:
-            yield _checked(row, path, rows.line_num)
-    except csv.Error as error:
-        raise PosError(f"Line {rows.line_num} of the prompts file {path} is not CSV: {error}.") from error
+def _table(path: Path) -> Iterator[TextPrompt]:
+    for number, row in read_csv(path, "prompts file", ["prompt"]):
+        yield _checked(row, path, number)
 
 
-def _records(text: str, path: Path) -> Iterator[TextPrompt]:
-    for number, line in enumerate(text.split("\n"), start=1):
+def _records(path: Path) -> Iterator[TextPrompt]:
+    for number, line in enumerate(read_text(path, "prompts file").split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -72,7 +62,7 @@ def _records(text: str, path: Path) -> Iterator[TextPrompt]:
         yield _checked(record if isinstance(record, dict) else {}, path, number)
 
 
-def _checked(record: dict[str, Any], path: Path, number: int) -> TextPrompt:
+def _checked(record: Mapping[Any, Any], path: Path, number: int) -> TextPrompt:
     text, identity = record.get("prompt"), record.get("id")
     if not isinstance(text, str) or not text.strip():
         raise PosError(f"Line {number} of the prompts file {path} has no prompt: 'prompt' must hold words.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from torch import Tensor
 from pos.data.video.listing import list_videos
 from pos.data.video.reading import Original, read_counted
 from pos.errors import PosError
-from pos.storage import content_hash, read_jsonl
+from pos.storage import content_hash, read_csv, read_jsonl, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -79,21 +78,14 @@ def match_prompts(
 def _read_prompts(path: Path, videos: list[Path]) -> dict[str, tuple[str, str]]:
     if not path.is_file():
         raise PosError(f"The prompts file {path} does not exist.")
-    try:
-        return _read_rows(path, videos)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise PosError(f"Cannot read the prompts file {path}: it is not UTF-8 text.") from error
-
-
-def _read_rows(path: Path, videos: list[Path]) -> dict[str, tuple[str, str]]:
     if path.suffix == ".txt":
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        text = read_text(path, "prompts file")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         if len(lines) != len(videos):
             raise PosError(f"{path} holds {len(lines)} prompts for {len(videos)} videos: give one a video.")
         return {video.name: _row(path, {"prompt": line}) for video, line in zip(videos, lines, strict=True)}
     if path.suffix == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            records: list[dict[str, Any]] = list(csv.DictReader(stream))
+        records: list[dict[Any, Any]] = [row for _, row in read_csv(path, "prompts file")]
     elif path.suffix == ".jsonl":
         records = [record if isinstance(record, dict) else {} for record in read_jsonl(path)]
     else:

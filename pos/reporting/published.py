@@ -6,14 +6,13 @@ gives a number that is not transcribed. Nothing is ever shown beside Shapes, whi
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pos.errors import PosError
-from pos.storage import asset
+from pos.storage import asset, read_csv
 
 PAPER = "arXiv 2311.00949"
 FOLDER = "paper"
@@ -88,14 +87,7 @@ def find_published(study: str, backbone: str, benchmark: str, folder: Path | Non
     path = (asset(FOLDER) if folder is None else Path(folder)) / f"{study}.csv"
     if not path.is_file() or _OURS in f"{backbone} {benchmark}":
         return None
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            lines = csv.DictReader(line for line in stream if not line.startswith("#"))
-            if tuple(lines.fieldnames or ()) != _COLUMNS:
-                raise PosError(f"{path} must have the columns {', '.join(_COLUMNS)}.")
-            found = list(lines)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PosError(f"{path} cannot be read: {error}.") from error
+    found = [line for _, line in read_csv(path, "published table", _COLUMNS, comments=True)]
     rows = _rows(path, found, backbone, benchmark)
     return Published(path, rows) if rows or not found else None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 from pos.errors import PosError
 from pos.spr.cleaning import one_line
 from pos.spr.engines import Reply
-from pos.storage import content_hash, read_text
+from pos.storage import content_hash, read_csv, read_text
 
 NAMED = 5  # malformed rows that an error names
 
@@ -56,10 +54,9 @@ def read_rewrites(path: Path) -> dict[str, str]:
     readers = {".csv": _table, ".jsonl": _records}
     if path.suffix.lower() not in readers:
         raise PosError(f"The rewrites file {path} must end in .csv or .jsonl.")
-    text = read_text(path, "rewrites file")
     rewrites: dict[str, str] = {}
     faults: list[str] = []
-    for number, record in readers[path.suffix.lower()](text, path):
+    for number, record in readers[path.suffix.lower()](path):
         fault = _fault(record, rewrites)
         if fault is not None:
             faults.append(f"line {number} {fault}")
@@ -73,20 +70,12 @@ def read_rewrites(path: Path) -> dict[str, str]:
     return rewrites
 
 
-def _table(text: str, path: Path) -> Iterator[tuple[int, Any]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-    try:
-        if not {"prompt", "rewrite"} <= set(rows.fieldnames or ()):
-            found = ", ".join(rows.fieldnames or ()) or "none"
-            raise PosError(f"The rewrites file {path} needs the columns prompt and rewrite: it has {found}.")
-        for row in rows:
-            yield rows.line_num, row
-    except csv.Error as error:
-        raise PosError(f"Line {rows.line_num} of the rewrites file {path} is not CSV: {error}.") from error
+def _table(path: Path) -> Iterator[tuple[int, Any]]:
+    return read_csv(path, "rewrites file", ["prompt", "rewrite"])
 
 
-def _records(text: str, _path: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
+def _records(path: Path) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(read_text(path, "rewrites file").split("\n"), start=1):
         if line.strip():
             try:
                 yield number, json.loads(line)

@@ -42,7 +42,7 @@ def test_json_lines_hold_any_text(tmp_path_factory: pytest.TempPathFactory, prom
     ("name", "content", "said"),
     [
         ("a.txt", "\n \n", "holds no prompt"),
-        ("a.csv", "text\na dog\n", "no column 'prompt': its first line names text"),
+        ("a.csv", "text\na dog\n", "lacks the column prompt: its first line names text"),
         ("a.csv", "", "its first line names none"),
         ("a.csv", "prompt,id\na dog,1\n ,2\n", "Line 3"),
         (

@@ -51,8 +51,8 @@ def test_the_fingerprint_is_of_the_rewrites_alone(tmp_path):
     [
         ("a.txt", CSV, r"a\.txt must end in \.csv or \.jsonl"),
         ("a.csv", b"\xff\xfe\xff", "it is not UTF-8 text"),
-        ("a.csv", "", "needs the columns prompt and rewrite: it has none"),
-        ("a.csv", "prompt,text\na,b\n", "needs the columns prompt and rewrite: it has prompt, text"),
+        ("a.csv", "", "lacks the column prompt and rewrite: its first line names none"),
+        ("a.csv", "prompt,text\na,b\n", "lacks the column rewrite: its first line names prompt, text"),
         ("a.csv", "prompt,rewrite\n", "holds no rewrite"),
         ("a.csv", "prompt,rewrite\na,b, c\nd,e\nf\n", "line 2 has more columns .*; line 4 has no rewrite"),
         ("a.csv", "prompt,rewrite\n ,b\n", "line 2 has no prompt"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from tqdm.auto import tqdm
 from pos.data.pools.pool import Pool
 from pos.data.video.reading import read_video
 from pos.errors import PosError
-from pos.storage import RecordCache, content_hash
+from pos.storage import RecordCache, content_hash, read_csv
 
 log = logging.getLogger(__name__)
 
@@ -74,20 +73,8 @@ def _read_captions(folder: Path) -> list[tuple[str, str]]:
         raise PosError(f"The pool folder {folder} does not exist.")
     if not path.is_file():
         raise PosError(f"The pool folder {folder} has no {CAPTIONS_FILE} with the columns video,caption.")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream, skipinitialspace=True, strict=True)
-            columns = [name.strip() for name in rows.fieldnames or []]
-            missing = [name for name in ("video", "caption") if name not in columns]
-            if missing:
-                found = ",".join(columns)
-                raise PosError(
-                    f"{path} lacks the column {' and '.join(missing)}: its first line is '{found}'."
-                )
-            rows.fieldnames = columns
-            pairs = [((row["video"] or "").strip(), (row["caption"] or "").strip()) for row in rows]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise PosError(f"Cannot read {path} as UTF-8 CSV: {error}.") from error
+    rows = read_csv(path, "captions file", ["video", "caption"])
+    pairs = [((row["video"] or "").strip(), (row["caption"] or "").strip()) for _, row in rows]
     return list(dict.fromkeys(pairs))
 
 

@@ -6,7 +6,6 @@ and a clip is decoded when it is retrieved.
 
 from __future__ import annotations
 
-import csv
 import heapq
 import json
 import logging
@@ -21,7 +20,7 @@ from pos.data.pools.pool import Pool
 from pos.data.video.decoding import STILL_IMAGES
 from pos.data.video.reading import read_video
 from pos.errors import PosError
-from pos.storage import content_hash, read_text
+from pos.storage import content_hash, read_csv, read_text
 
 log = logging.getLogger(__name__)
 
@@ -173,17 +172,7 @@ def _only_csv(folder: Path) -> Path:
 
 
 def _webvid_rows(path: Path, root: Path) -> Iterator[_Pair]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream)
-            missing = [name for name in WEBVID_COLUMNS if name not in (rows.fieldnames or ())]
-            if missing:
-                raise PosError(f"{path} lacks the column {' and '.join(missing)} of WebVid's .csv.")
-            for row in rows:
-                caption = " ".join((row["name"] or "").split())
-                if caption and row["videoid"]:
-                    yield _Pair(
-                        row["videoid"], caption, root / (row["page_dir"] or "") / f"{row['videoid']}.mp4"
-                    )
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise PosError(f"Cannot read {path} as UTF-8 CSV: {error}.") from error
+    for _, row in read_csv(path, "WebVid table", WEBVID_COLUMNS):
+        caption = " ".join((row["name"] or "").split())
+        if caption and row["videoid"]:
+            yield _Pair(row["videoid"], caption, root / (row["page_dir"] or "") / f"{row['videoid']}.mp4")

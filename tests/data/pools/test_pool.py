@@ -133,13 +133,13 @@ class TestFolderPool:
     @pytest.mark.parametrize(
         ("table", "message"),
         [
-            ("video,text\na.mp4,one\n", "lacks the column caption: its first line is 'video,text'"),
+            ("video,text\na.mp4,one\n", "lacks the column caption: its first line names video, text"),
             ("a.mp4,one\n", "lacks the column video and caption"),
             ("video;caption\na.mp4;one\n", "lacks the column video and caption"),
             ("", "lacks the column video and caption"),
             ("video,caption\n", "no usable clip: no line names one"),
-            ('video,caption\na.mp4,"one\nb.mp4,two\n', "UTF-8 CSV"),
-            ("video,caption\na.mp4,läuft\n".encode("latin-1"), "UTF-8 CSV"),
+            ('video,caption\na.mp4,"one\nb.mp4,two\n', "Line 3 .* is not CSV"),
+            ("video,caption\na.mp4,läuft\n".encode("latin-1"), "not UTF-8 text"),
         ],
     )
     def test_bad_captions_file(self, tmp_path, table, message):
