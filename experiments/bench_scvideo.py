@@ -11,7 +11,7 @@ from pos.cli import command
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    from pos.training.step import measure_step
+    from pos.profiling.training_step import measure_step
 
     settings = {name: value for name, value in cfg.items() if name != "network"}
     print(json.dumps(measure_step(lambda: instantiate(cfg.network), **settings), indent=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -68,3 +69,9 @@ def takes_kernels(tensor: torch.Tensor) -> bool:
     """
     half = tensor.dtype in (torch.float16, torch.bfloat16)
     return tensor.is_cuda and half and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def device_name(device: torch.device, count: int) -> str:
+    """For instance "2 x NVIDIA H200" or "CPU (x86_64)"."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU ({platform.machine()})"
+    return name if count == 1 else f"{count} x {name}"

@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pos.devices import resolve_device, resolve_precision
+from pos.devices import device_name, resolve_device, resolve_precision
 from pos.errors import PosError
 from pos.networks.acceleration import Acceleration
 from pos.profiling import measures
 from pos.profiling.method import method_costs
 from pos.profiling.runners import Ours, RandomText, randomize
 from pos.profiling.subjects import DiffusersPipeline, Subject
-from pos.training.export import device_name
 
 TIMESTEP = 501.0  # of a single forward; a float, as in a level table
 Row = dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a measurement is made of: clocks, memory, rates, floating-point operations, kernels."""
+"""Parts of a measurement: clocks, memory, rates, floating-point operations, kernels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clock(device: torch.device) -> float:
 
 
 def timed(work: Callable[[], Any], device: torch.device, repeats: int = 1) -> tuple[float, Any]:
-    """The median of the seconds that work takes, and what it last gave."""
+    """The median of the seconds that ``work`` takes over its repeats, and its last result."""
     seconds = []
     for _ in range(repeats):
         started = clock(device)
@@ -60,7 +60,7 @@ def forward_flops(network: nn.Module, inputs: dict[str, Tensor]) -> int:
 
 
 def held_memory(device: torch.device) -> int:
-    """Bytes that torch holds on the GPU, once what it holds for nothing is given back; 0 on a CPU."""
+    """Bytes torch reserves on the GPU after releasing its unused cache; 0 on a CPU. Resets the peak."""
     if device.type != "cuda":
         return 0
     torch.cuda.empty_cache()
@@ -69,7 +69,7 @@ def held_memory(device: torch.device) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that torch held since :func:`held_memory`; on a CPU the process's most ever."""
+    """Peak bytes reserved since :func:`held_memory`; on a CPU the peak resident size of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -82,7 +82,7 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
 
 
 def kernels(work: Callable[[], Any], device: torch.device) -> dict[str, Any]:
-    """Where the time of work goes: its wall time, the kernels' sum, their number and the most costly ones."""
+    """Where the time of ``work`` goes: wall time, sum and number of kernels, and the most expensive ones."""
     on_gpu = device.type == "cuda"
     activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
     seconds, _ = timed(work, device)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 import pos
 from pos.errors import PosError
@@ -62,12 +59,6 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return answer.stdout.strip()
-
-
-def device_name(device: torch.device, count: int) -> str:
-    """For instance "2 x NVIDIA H200" or "CPU (x86_64)"."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU ({platform.machine()})"
-    return name if count == 1 else f"{count} x {name}"
 
 
 def write_card(path: Path, record: Record, metrics: Mapping[str, float], weights: Path) -> None:

@@ -27,6 +27,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, Timer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from pos.devices import device_name
 from pos.errors import PosError
 from pos.storage import asset, content_hash, lock_folder
 from pos.tracking.loggers import Identity, build_logger, resolved
@@ -110,7 +111,7 @@ def _fit(
             name=config.name,
             command=export.command(),
             commit=export.commit(),
-            device=export.device_name(trainer.strategy.root_device, trainer.world_size),
+            device=device_name(trainer.strategy.root_device, trainer.world_size),
             steps=trainer.global_step,
             samples=trainer.global_step * data.batch_size * trainer.world_size,
             seconds=timer.time_elapsed(),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import resource
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
 
-from pos.devices import resolve_device, resolve_precision
+from pos.devices import device_name, resolve_device, resolve_precision
 from pos.diffusion.levels import add_noise, alphas_cumprod
 from pos.errors import PosError
 from pos.networks.inflated.trunk import InflatedTrunk
-from pos.training.export import device_name
+from pos.profiling.measures import GIB, clock, peak_memory
 
 FACTOR = 8  # pixels of a latent's side
 
@@ -27,7 +25,7 @@ class StepCost:
         latents: shape (b, c, f, h, w).
         parameters, trained_parameters: of the network, and of its trained subset.
         first_seconds, seconds: of the first step, and of the fastest of the others where there are any.
-        peak_memory_gib: allocated on the GPU, or resident on the CPU.
+        peak_memory_gib: held by torch on the GPU, or resident on the CPU.
         loss: eps-MSE of the last step.
     """
 
@@ -89,20 +87,20 @@ def measure_step(
     context = torch.randn(batch_size, tokens, unet.config["cross_attention_dim"], device=place)
     seconds = []
     for _ in range(steps):
-        started = _clock(place)
+        started = clock(place)
         with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
             loss = _loss(unet, torch.randn(shape, device=place), context)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        seconds.append(_clock(place) - started)
+        seconds.append(clock(place) - started)
     cost = StepCost(
         device_name(place, 1), precision, subset, shape,
         parameters=sum(parameter.numel() for parameter in unet.parameters()),
         trained_parameters=sum(parameter.numel() for parameter in trained),
         first_seconds=round(seconds[0], 4),
         seconds=round(min(seconds[1:], default=seconds[0]), 4),
-        peak_memory_gib=round(_peak_memory(place) / 2**30, 3),
+        peak_memory_gib=round(peak_memory(place) / GIB, 3),
         loss=loss.item(),
     )  # fmt: skip
     return asdict(cost)
@@ -113,16 +111,3 @@ def _loss(unet: nn.Module, latents: torch.Tensor, context: torch.Tensor) -> torc
     noise = torch.randn_like(latents)
     predicted = unet(add_noise(latents, noise, timesteps, alphas_cumprod()), timesteps, context)
     return (predicted.float() - noise).square().mean()
-
-
-def _clock(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

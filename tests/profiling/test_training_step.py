@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from pos.errors import PosError
 from pos.networks.inflated.scvideo import InflatedUNet
-from pos.training.step import measure_step
+from pos.profiling.training_step import measure_step
 
 ROOT = Path(__file__).parents[2]
 SIZE = {"frames": 2, "height": 16, "width": 16, "tokens": 3, "batch_size": 2, "steps": 2, "seed": 0}
