@@ -19,10 +19,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from pos.data.pools.shapes import ShapesPool
+from pos.data.prompts import Prompt
 from pos.data.shapes import english
 from pos.data.shapes.captions import DETAILS
 from pos.data.shapes.consistency import changed_attributes
-from pos.data.shapes.splits import Prompt, training_caption, validation_prompts
+from pos.data.shapes.splits import training_caption, validation_prompts
 from pos.data.shapes.world import ATTRIBUTES
 from pos.retrieval import Retriever, SentenceEncoder
 from pos.spr.local import HuggingFaceEngine

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from pos.config.building import build_pipeline
-from pos.data.prompts import TextPrompt, read_prompts
+from pos.data.prompts import Prompt, read_prompts
 from pos.data.video.writing import write_lossless, write_preview
 from pos.diffusion.noise import sample_id
 from pos.errors import PosError
@@ -27,9 +27,9 @@ _SLUG_LENGTH = 40
 _MOST_SEEDS = 10_000
 
 
-def make_requests(prompts: Sequence[TextPrompt | str], seeds: Sequence[int] = (0,)) -> list[Request]:
+def make_requests(prompts: Sequence[Prompt | str], seeds: Sequence[int] = (0,)) -> list[Request]:
     """Every prompt with every seed. A prompt without an id of its own gets the hash of its text."""
-    texts = [TextPrompt(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
+    texts = [Prompt(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
     return [Request(text.text, seed, text.id or sample_id(text.text)) for text in texts for seed in seeds]
 
 
@@ -87,7 +87,7 @@ def named(cfg: DictConfig) -> list[tuple[Request, str]]:
     return list(zip(requests, stems, strict=True))
 
 
-def _prompts(cfg: DictConfig) -> list[TextPrompt]:
+def _prompts(cfg: DictConfig) -> list[Prompt]:
     if (cfg.prompt is None) == (cfg.prompts is None):
         raise PosError('Give either prompt="some words" or prompts=FILE.')
     if cfg.prompts is not None:
@@ -95,7 +95,7 @@ def _prompts(cfg: DictConfig) -> list[TextPrompt]:
     text = str(cfg.prompt)
     if not text.strip():
         raise PosError(f"The prompt is {text!r}: give it at least one word.")
-    return [TextPrompt(text)]
+    return [Prompt(text)]
 
 
 def slug(text: str) -> str:

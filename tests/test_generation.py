@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from pos.config.building import build_pipeline
 from pos.config.loading import load_config, load_pipeline
 from pos.config.overrides import prepare
-from pos.data.prompts import TextPrompt
+from pos.data.prompts import Prompt
 from pos.data.video.reading import read_video
 from pos.errors import PosError
 from pos.generation import make_requests, parse_seeds, run, slug
@@ -287,7 +287,7 @@ def test_the_python_form_of_any_command():
 
 
 def test_requests_are_every_prompt_with_every_seed_and_share_ids_across_seeds():
-    made = make_requests(["red", TextPrompt("blue", "mine")], [0, 1])
+    made = make_requests(["red", Prompt("blue", "mine")], [0, 1])
     assert [(request.prompt, request.seed) for request in made] == [
         ("red", 0),
         ("red", 1),

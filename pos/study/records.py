@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pos.data.shapes.splits import Prompt
+from pos.data.prompts import Prompt
 from pos.data.video.reading import read_video
 from pos.errors import PosError
 from pos.provenance import Request

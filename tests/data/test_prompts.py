@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pos.data.prompts import TextPrompt, read_prompts
+from pos.data.prompts import Prompt, read_prompts
 from pos.errors import PosError
 
 
@@ -20,22 +20,22 @@ def written(folder: Path, name: str, text: str) -> Path:
 def test_lines_are_prompts_and_blank_ones_are_passed_over(tmp_path: Path):
     path = written(tmp_path, "a.txt", "\ufeffa dog, running\r\n\n  it's (old)  \n50% off!")
     assert read_prompts(path) == [
-        TextPrompt("a dog, running"),
-        TextPrompt("it's (old)"),
-        TextPrompt("50% off!"),
+        Prompt("a dog, running"),
+        Prompt("it's (old)"),
+        Prompt("50% off!"),
     ]
 
 
 def test_a_table_has_a_column_of_prompts_and_perhaps_ids(tmp_path: Path):
     path = written(tmp_path, "a.csv", 'id,prompt,note\n7,"a dog, running",x\n,a cat,\n')
-    assert read_prompts(path) == [TextPrompt("a dog, running", "7"), TextPrompt("a cat")]
+    assert read_prompts(path) == [Prompt("a dog, running", "7"), Prompt("a cat")]
 
 
 @given(prompts=st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=5))
 def test_json_lines_hold_any_text(tmp_path_factory: pytest.TempPathFactory, prompts: list[str]):
     lines = [json.dumps({"prompt": text, "id": number}) for number, text in enumerate(prompts)]
     path = written(tmp_path_factory.mktemp("prompts"), "a.jsonl", "\n\n".join(lines) + "\n")
-    assert read_prompts(path) == [TextPrompt(text, str(number)) for number, text in enumerate(prompts)]
+    assert read_prompts(path) == [Prompt(text, str(number)) for number, text in enumerate(prompts)]
 
 
 @pytest.mark.parametrize(

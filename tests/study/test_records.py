@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pos.data.shapes.splits import Prompt
+from pos.data.prompts import Prompt
 from pos.errors import PosError
 from pos.study import records
 from tests.known import PROMPTS, known_study
@@ -23,7 +23,7 @@ def test_prompts_that_shards_add_at_once_all_stay(tmp_path: Path, monkeypatch: p
         write(path, content)
 
     monkeypatch.setattr(records, "write_atomic", slowly)
-    parts = [[Prompt(f"test-{index}", "a ring", {})] for index in range(6)]
+    parts = [[Prompt("a ring", f"test-{index}")] for index in range(6)]
     with ThreadPoolExecutor(len(parts)) as pool:
         list(pool.map(lambda part: records.claim(tmp_path, "shapes", part), parts))
     assert len(json.loads((tmp_path / records.PROMPTS).read_text())) == 6

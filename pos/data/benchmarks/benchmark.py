@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from pos.data.shapes.splits import Prompt
+from pos.data.prompts import Prompt
 
 
 class Benchmark(ABC):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from pos.data.benchmarks.benchmark import Benchmark
-from pos.data.shapes.splits import Prompt
+from pos.data.prompts import Prompt
 from pos.errors import PosError
 from pos.storage import csv_text, write_atomic
 
@@ -68,7 +68,7 @@ class Manifest(Benchmark):
         if len(set(ids)) < len(ids):
             twice, _ = Counter(ids).most_common(1)[0]
             raise PosError(f"The benchmark {name} names {twice} more than once.")
-        self.prompts = [Prompt(item.id, item.prompt, {}) for item in self.items]
+        self.prompts = [Prompt(item.prompt, item.id) for item in self.items]
         text = json.dumps(self._content(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         self.hash = hashlib.sha256(text.encode()).hexdigest()
 

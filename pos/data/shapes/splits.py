@@ -16,6 +16,7 @@ from functools import cache
 
 import numpy as np
 
+from pos.data.prompts import Prompt
 from pos.data.shapes.captions import caption
 from pos.data.shapes.lexicon import named_attributes, words
 from pos.data.shapes.world import Scenes, draw_scenes, mix64
@@ -31,21 +32,6 @@ _REGIONS = {
     "test": 4,
     "train": 5,
 }  # the top byte of a scene's seed
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A prompt to generate from.
-
-    Attributes:
-        id: stable, for instance ``test-0003``.
-        text: a short caption.
-        attributes: what the text names, as indices into ``ATTRIBUTES``.
-    """
-
-    id: str
-    text: str
-    attributes: dict[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +132,7 @@ def _prompts(split: str, n: int, most: int) -> list[Prompt]:
             f"Shapes has {most} {split} prompts: their number must be between 1 and {most}, not {n}."
         )
     return [
-        Prompt(f"{split}-{index:04d}", text, named_attributes(text))
+        Prompt(text, f"{split}-{index:04d}", named_attributes(text))
         for index, text in enumerate(_held_out_texts(split, most)[:n])
     ]
 
