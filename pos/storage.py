@@ -191,7 +191,7 @@ class TensorCache:
 class RecordCache:
     """JSON records by content key in one append-only file, ``root/<kind>.jsonl``, easy to carry.
 
-    A damaged line counts as absent: what it said is found out again.
+    A damaged line counts as absent: its record is computed again.
     """
 
     def __init__(self, root: Path | str, kind: str) -> None:
@@ -230,7 +230,7 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file of JSON lines; none when it is absent. A line cut by a kill is passed over."""
+    """The rows of a file of JSON lines; none when it is absent. A line cut by a kill is skipped."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as stream:
@@ -253,7 +253,7 @@ def lock_folder(
 
     Args:
         folder: which; it is made where it is absent.
-        remedy: what another run is told.
+        remedy: ends the error that another run gets.
         name: of the file that is locked: locks of several names are independent.
         wait: whether another run waits until the folder is free, instead of being refused.
 

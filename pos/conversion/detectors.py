@@ -74,7 +74,7 @@ def read_inception(source: Path, sha256: str | None = None) -> dict[str, Part]:
 
     Args:
         source: the file.
-        sha256: what it must be; None takes any.
+        sha256: the expected hash; None takes any file.
 
     Raises:
         PosError: another file, one that cannot be read, or weights of another network.
@@ -169,7 +169,7 @@ def _shown(array: np.ndarray | None) -> str:
 
 
 def _part(source: Path, state: Mapping[str, Tensor], network: nn.Module, model: str) -> Part:
-    """Checked against the network; old files lack the counters of batch norms, which nothing reads."""
+    """Checked against the network; old files do not have the counters of batch norms, which are not used."""
     expected = network.state_dict()
     counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
     whole = counters | dict(state)

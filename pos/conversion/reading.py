@@ -17,7 +17,7 @@ from pos.errors import PosError
 from pos.networks.weights import first_names, read_tensors
 from pos.storage import file_digest
 
-# A damaged pickle asks the unpickler for anything, so anything of these comes out of torch.load.
+# A damaged pickle can make the unpickler raise any of these, so torch.load can, too.
 _DAMAGED = (
     pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, OSError, RuntimeError, ValueError,
     LookupError, TypeError, AttributeError, AssertionError,
@@ -104,7 +104,7 @@ def _load(path: Path) -> Any:
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and refused:
             raise PosError(
-                f"{path} asks for '{refused[1]}', which is no tensor, and was refused: nothing of it was run."
+                f"{path} contains '{refused[1]}', which is no tensor, and was refused; its code was not run."
             ) from error
         raise PosError(
             f"{path} cannot be read, it is cut short, damaged or no PyTorch checkpoint: download it again."

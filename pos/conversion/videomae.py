@@ -38,7 +38,7 @@ def read_videomae(
     Args:
         source: the file; its tensors stand at the top, or under ``model`` or ``module``.
         config: other sizes than ViT-g's, as ``VideoMAE`` takes them.
-        sha256: what it must be; None takes any.
+        sha256: the expected hash; None takes any file.
 
     Raises:
         PosError: another file, one that cannot be read, or weights of another network.

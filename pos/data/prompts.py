@@ -42,7 +42,7 @@ def read_prompts(path: Path | str) -> list[Prompt]:
     """Read a file of prompts.
 
     Args:
-        path: ``.txt`` with one prompt a line (blank lines are passed over), ``.csv`` with the column
+        path: ``.txt`` with one prompt a line (blank lines are skipped), ``.csv`` with the column
             ``prompt``, or ``.jsonl`` with the key ``prompt``; the column or key ``id`` is optional.
 
     Raises:

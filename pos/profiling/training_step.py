@@ -19,7 +19,7 @@ FACTOR = 8  # pixels of a latent's side
 
 @dataclass(frozen=True)
 class StepCost:
-    """The measurement and what was measured.
+    """The cost of a training step and the settings that it was measured with.
 
     Attributes:
         latents: shape (b, c, f, h, w).

@@ -25,7 +25,7 @@ from pos.storage import locate
 
 
 class SampleAccuracy:
-    """Samples videos of detailed captions of reference scenes and asks the judge for all six attributes.
+    """Samples videos of detailed captions of reference scenes and lets the judge classify all six attributes.
 
     Args:
         autoencoder, judge: files, or names of shipped assets.
@@ -55,7 +55,7 @@ class SampleAccuracy:
         """Accuracies (0..1) of this process' share of the prompts: each attribute's and their mean."""
         device = next(network.parameters()).device
         backbone = LatentDiffusion(
-            copy.deepcopy(network),  # the backbone casts and freezes what it is given
+            copy.deepcopy(network),  # the backbone casts and freezes its network
             self.autoencoder,
             ClipText(copy.deepcopy(text_encoder), tokenizer),
             name="in training",
@@ -67,15 +67,15 @@ class SampleAccuracy:
             precision="fp32" if device.type == "cpu" else "bf16",
         )
         judge = self.judge.to(device)
-        wanted = torch.cat([clip.scene.attributes for clip in references(self.prompts)])
+        expected = torch.cat([clip.scene.attributes for clip in references(self.prompts)])
         rows = list(range(rank, self.prompts, processes))
         judged = []
         for start in range(0, len(rows), self.batch_size):
             batch = rows[start : start + self.batch_size]
-            texts = [caption(wanted[row].tolist(), DETAILS - 1, random.Random(row)) for row in batch]
+            texts = [caption(expected[row].tolist(), DETAILS - 1, random.Random(row)) for row in batch]
             logits = judge(self._sample(backbone, texts, batch).to(device))
             judged.append(torch.stack([logits[name].argmax(-1) for name in ATTRIBUTES], dim=1).cpu())
-        right = (torch.cat(judged) == wanted[rows]).float().mean(0)
+        right = (torch.cat(judged) == expected[rows]).float().mean(0)
         each = {f"accuracy, {name}": value.item() for name, value in zip(ATTRIBUTES, right, strict=True)}
         return {"accuracy with detailed prompts": right.mean().item(), **each}
 

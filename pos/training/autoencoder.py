@@ -1,4 +1,4 @@
-"""Training of the KL autoencoder, and what it costs the attributes of real clips."""
+"""Training of the KL autoencoder, and the accuracy of attributes after a round trip through it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class AutoencoderTask(Task):
         moving: additional weight of pixels that move.
         kl: weight of the KL divergence to the unit Gaussian, per latent element.
         judge: shipped weights (below ``pos/assets``) of the classifier that measures attributes through the
-            autoencoder; passed over with a warning while they are absent.
+            autoencoder; skipped with a warning while they are missing.
     """
 
     network: AutoencoderKL

@@ -16,7 +16,7 @@ from pos.training.task import Optimization, Task
 
 _COLUMNS = {name: column for column, name in enumerate(ATTRIBUTES)}
 _CLASSES = {name: len(values) for name, values in ATTRIBUTES.items()}
-_CLASSES["class"] = _CLASSES["shape"] * _CLASSES["motion"]  # what the Inception Score's network tells apart
+_CLASSES["class"] = _CLASSES["shape"] * _CLASSES["motion"]  # the classes of the Inception Score's network
 
 
 def target(head: str, attributes: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ _ENDLESS = 2**31  # batches; no run sees the end of it
 class ShapesData(pl.LightningDataModule):
     """Rendered clips: {"videos": uint8 (b, f, 3, 64, 64), "attributes": int64 (b, 6)}.
 
-    Where captions are asked for, also {"input_ids", "attention_mask"}, int64 (b, 64). Workers draw scenes and
+    With captions, also {"input_ids", "attention_mask"}, int64 (b, 64). Workers draw scenes and
     captions, which are a few numbers; rendering waits until they are on the accelerator. The stream is a
     function of the seed and the step, so a resumed run goes on where it stopped.
 
@@ -116,7 +116,7 @@ class _Stream(Dataset):
 
 
 class _References(Dataset):
-    """The reference clips in order, with detailed captions where captions are asked for."""
+    """The reference clips in order, with detailed captions if captions are requested."""
 
     def __init__(self, count: int, batch_size: int, captioned: bool) -> None:
         self.scenes = Scenes.cat([clip.scene for clip in references(count)])

@@ -22,7 +22,12 @@ from pos.training.accuracy import SampleAccuracy
 from pos.training.task import Optimization, Task
 
 STABLE_DIFFUSION = Schedule()
-QUARTERS = ("0-249", "250-499", "500-749", "750-999")  # timesteps whose validation losses are told apart
+QUARTERS = (
+    "0-249",
+    "250-499",
+    "500-749",
+    "750-999",
+)  # timesteps with a validation loss of their own
 
 
 class DiffusionTask(Task):
@@ -38,7 +43,7 @@ class DiffusionTask(Task):
             ``tuneavideo`` and ``retrained``).
         schedule: noise levels and what is predicted; the default is Stable Diffusion's and the paper's.
         compiled: compile the network (torch.compile).
-        accuracy: what is sampled and judged at each validation; None for nothing.
+        accuracy: samples videos and judges them at each validation; None skips this.
 
     Raises:
         PosError: a dropout outside [0, 1].
@@ -97,11 +102,11 @@ class DiffusionTask(Task):
             context = self.text_encoder(input_ids=ids).last_hidden_state
         targets = targets.float()
         noised = add_noise(targets, noise, timesteps, self.alphas)
-        wanted = noise
+        expected = noise
         if self.schedule.prediction == "v":
-            wanted = add_noise(noise, -targets, timesteps, self.alphas)
+            expected = add_noise(noise, -targets, timesteps, self.alphas)
         predicted = network(noised, timesteps, context)
-        return (predicted.float() - wanted).square().flatten(1).mean(1)
+        return (predicted.float() - expected).square().flatten(1).mean(1)
 
     def on_validation_epoch_start(self) -> None:
         self._seen: list[tuple[Tensor, Tensor]] = []

@@ -1,4 +1,4 @@
-"""The card beside exported weights: how they were made and what they reach, in Markdown."""
+"""The card beside exported weights: how they were trained and their validation metrics, in Markdown."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def command() -> str:
 
 def commit() -> str:
     """The source's commit: ``POS_COMMIT`` (where there is no git), git's answer, or "unknown"."""
-    if told := os.environ.get("POS_COMMIT"):
-        return told
+    if given := os.environ.get("POS_COMMIT"):
+        return given
     folder = Path(pos.__file__).parent
     try:
         answer = subprocess.run(

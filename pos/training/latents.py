@@ -33,7 +33,7 @@ class LatentData(pl.LightningDataModule):
     """Batches {"targets": float16 (b, c, f, h, w), "input_ids": int64 (b, n)} of captioned Shapes clips.
 
     Args:
-        targets: what is made of the clips.
+        targets: turns clips into training targets (latents, or inverted noises).
         clips: training clips of each process.
         captions: captions of each clip, of mixed detail; a step draws one of them.
         batch_size: clips of a training batch, of each process.
@@ -77,8 +77,8 @@ class LatentData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Make or read what the stage needs, on this process' device."""
-        wanted = {"validation", "train"} if stage == "fit" else {"validation"}
-        absent = sorted(wanted - set(self._sets))
+        required = {"validation", "train"} if stage == "fit" else {"validation"}
+        absent = sorted(required - set(self._sets))
         if not absent:
             return
         device = self.trainer.strategy.root_device

@@ -249,12 +249,12 @@ def tokenize_examples(
         into the b * n tokens after which an answer's token (or the end) comes; ``targets`` (m,): these.
     """
     texts = [template.render(example.references, example.prompt, max_words) for example in examples]
-    asked = tokenizer(texts)["input_ids"]
+    questions = tokenizer(texts)["input_ids"]
     answered = tokenizer([example.answer for example in examples], add_special_tokens=False)["input_ids"]
-    length = max(len(question) + len(answer) for question, answer in zip(asked, answered, strict=True))
+    length = max(len(question) + len(answer) for question, answer in zip(questions, answered, strict=True))
     ids = torch.full((len(examples), length), tokenizer.pad_token_id)
     positions, targets = [], []
-    for row, (question, answer) in enumerate(zip(asked, answered, strict=True)):
+    for row, (question, answer) in enumerate(zip(questions, answered, strict=True)):
         ids[row, : len(question) + len(answer)] = torch.tensor(question + answer)
         first = row * length + len(question) - 1
         positions += range(first, first + len(answer) + 1)

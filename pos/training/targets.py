@@ -19,7 +19,7 @@ class Targets(ABC):
     """Clips to x_0 of a diffusion model.
 
     Attributes:
-        name: what they are, in a word.
+        name: of the targets, in one word.
     """
 
     name: str

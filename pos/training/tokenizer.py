@@ -17,7 +17,7 @@ def shapes_corpus(instruction: str, seed: int = 0) -> Iterator[str]:
     """The texts, none of them held out.
 
     Args:
-        instruction: the template that a language model is asked with; its fields may stay in braces.
+        instruction: the template of the language model's instruction; its fields may stay in braces.
         seed: of the captions.
     """
     rng = random.Random(seed)

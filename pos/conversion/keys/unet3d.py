@@ -32,7 +32,7 @@ OUTSIDE = {
     "conv_out": "out.2",
 }
 TEMPORAL_CONV = "temopral_conv"  # their spelling
-# what a published configuration may say beside what is used, and must say as the published models do
+# entries of a published configuration that are not used, with the only values that we support
 FIXED = {
     "transformer_depth": 1, "temporal_transformer_depth": 1, "temporal_attention": True,
     "temporal_selfatt_only": True, "addition_attention": True, "use_causal_attention": False,
@@ -45,7 +45,7 @@ def videocrafter_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :class:`UNet3D` from a published ``unet_config.params`` of VideoCrafter1 or 2.
 
     Raises:
-        PosError: the configuration has a part that the published models lack.
+        PosError: the configuration has a part that the published models do not have.
     """
     fixed = {**FIXED, "out_channels": config["in_channels"]}
     other = {name: config[name] for name, value in fixed.items() if config.get(name, value) != value}
@@ -113,7 +113,7 @@ def _our_shape(name: str, tensor: Tensor) -> Tensor:
 
 
 def lvdm_modules(network: nn.Module) -> dict[str, str]:
-    """Our modules with what is theirs; a resnet's parts one by one, transformers whole: they agree inside.
+    """Our module names and theirs; residual blocks part by part, transformers whole, since their parts agree.
 
     Args:
         network: a :class:`UNet3D`, or VideoCrafter v0.9's, whose layers have one transformer.

@@ -91,7 +91,7 @@ def make_manifest(benchmark: Benchmark, out: Path, videos: Path | None, faults: 
         manifest = Manifest(manifest.name, manifest.items, choices, manifest.sources)
     manifest.save(out)
     manifest.save_prompts(out.with_suffix(".csv"))
-    seen = "not looked at" if videos is None else manifest.coverage
+    seen = "not checked" if videos is None else manifest.coverage
     log.info(
         "Wrote %s and %s: %s prompts of %s; real videos: %s; hash %s.",
         out,

@@ -29,8 +29,8 @@ class Item:
         prompt: the caption that was chosen for it, or its class's sentence.
         video: the file relative to the folder of real ones; None where the benchmark renders its own.
         caption: which of the captions, by the annotation file's own id; None where there was no choice.
-        sha256: of the file, once it was looked at.
-        fault: what is wrong with the file; None where nothing is, or it was not looked at.
+        sha256: of the file; None before the file was checked.
+        fault: what is wrong with the file; None where nothing is wrong, or before the file was checked.
     """
 
     id: str
@@ -162,6 +162,6 @@ class Manifest(Benchmark):
 
 
 def _short(item: Item) -> dict[str, str]:
-    """What an item says, without what it leaves open."""
+    """The fields of an item that have a value."""
     values = asdict(item)
     return {field.name: values[field.name] for field in fields(item) if values[field.name] is not None}

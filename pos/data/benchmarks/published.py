@@ -142,7 +142,7 @@ def _drawn(name: Any, file: str, captions: dict[Any, dict[str, str]], seed: int,
 
 
 def _gathered(rows: Any) -> dict[Any, dict[str, str]]:
-    """Captions by what they describe, and by their own id; blank ones are passed over."""
+    """Captions by what they describe, and by their own id; blank ones are skipped."""
     found: dict[Any, dict[str, str]] = defaultdict(dict)
     for name, caption_id, text in rows:
         if text.strip():

@@ -21,7 +21,7 @@ CAPTIONS_FILE = "captions.csv"
 
 
 class FolderPool(Pool):
-    """A user's own clips: a folder with ``captions.csv`` (columns ``video,caption``; others are passed over).
+    """A user's own clips: a folder with ``captions.csv`` (columns ``video,caption``; others are ignored).
 
     ``video`` is a path relative to the folder: whatever ``read_video`` reads. A repeated line counts once, a
     clip may have several captions. Incomplete lines and clips that cannot be read are left out and counted in

@@ -166,7 +166,7 @@ def _only_csv(folder: Path) -> Path:
     if len(found) != 1:
         held = ", ".join(path.name for path in found) or "none"
         raise PosError(
-            f"{folder} must hold one .csv of WebVid, or be told which with pool.annotations: it has {held}."
+            f"{folder} must hold one .csv of WebVid, or pool.annotations must name one: it has {held}."
         )
     return found[0]
 

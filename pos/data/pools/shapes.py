@@ -12,7 +12,7 @@ from pos.storage import content_hash
 
 
 class ShapesPool(Pool):
-    """The pool of the Shapes benchmark; a clip is rendered when it is asked for.
+    """The pool of the Shapes benchmark; a clip is rendered on request.
 
     Args:
         size: N, the number of pairs.

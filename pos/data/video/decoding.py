@@ -1,6 +1,6 @@
 """Where ``read_video`` gets its frames: containers, animations, images, folders of frames, our own files.
 
-Each source decodes one frame at a time and converts a frame to pixels only when asked to.
+Each source decodes one frame at a time and converts a frame to pixels only on request.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _survey(av: Any, path: Path) -> int:
 
 
 def _announced_end(av: Any, container: Any, stream: Any) -> float | None:
-    """Where the video should end, in seconds, if the container tells."""
+    """The end of the video in seconds, or None where the container does not state it."""
     if stream.duration:
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
     if container.duration and len(container.streams) == 1:  # beside other streams it may be theirs
@@ -189,6 +189,6 @@ def _decode(av: Any, path: Path) -> Iterator[Frame]:
 
 
 def _upright(frame: Any) -> Tensor:
-    """RGB pixels of a decoded frame, turned as the file asks (phones film sideways)."""
+    """RGB pixels of a decoded frame, rotated as the file states (phones record sideways)."""
     pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
     return torch.rot90(pixels, round(frame.rotation / 90), dims=(1, 2)).contiguous()

@@ -105,7 +105,7 @@ def _may_be_video(path: Path) -> bool:
         with safe_open(path, framework="pt") as stream:
             return TENSOR_NAME in stream.keys()  # noqa: SIM118 (safe_open is no mapping)
     except (SafetensorError, OSError):
-        return True  # a damaged one is told when it is read
+        return True  # reading it reports the damage
 
 
 def _preference(path: Path) -> tuple[int, str]:

@@ -86,7 +86,7 @@ def _sampled(path: Path, count: int, frames: int, stride: int | None) -> set[int
 def _take(
     frames: Iterator[Frame], wanted: set[int], size: tuple[int, int] | None
 ) -> tuple[dict[int, Tensor], Original]:
-    """The wanted frames by index, and what they are of; decodes to the end to find damage."""
+    """The frames of these indices, and the video's size and length; decodes to the end to find damage."""
     taken, decoded, height, width = {}, 0, 0, 0
     for index, frame in enumerate(frames):
         if index in wanted:

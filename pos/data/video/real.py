@@ -27,9 +27,9 @@ class RealVideos:
 
     Attributes:
         paths: files, or folders of frames; None for one that is missing.
-        digests: of what they hold.
+        digests: hashes of the files' contents.
         faults: what becomes of those with a fault.
-        source: what they are, in words.
+        source: a description of the videos for reports.
         remedy: what to do about a fault that stops, with a place for its name.
         record: name and hash of the manifest that they are of; empty for a folder without one.
     """
@@ -81,7 +81,7 @@ class RealVideos:
     def read(
         self, frames: int, size: tuple[int, int] | None, start: int = 0
     ) -> Iterator[tuple[Tensor | None, Fault | None]]:
-        """Decode them from place ``start`` on: the first ``frames`` of each, at the size that is asked for.
+        """Decode them from place ``start`` on: the first ``frames`` of each, at the requested size.
 
         Yields:
             For every place the video, uint8 (frames, 3, height, width), or None where it is left out; and its
@@ -113,7 +113,7 @@ class RealVideos:
 
 
 def _check_same(items: Sequence[Item], videos: RealVideos, folder: Path) -> None:
-    """The files are those that the manifest was made from, as far as it has looked at them."""
+    """Check that the files are those of the manifest, by the hashes that it holds."""
     strange = [
         path
         for item, path, digest in zip(items, videos.paths, videos.digests, strict=True)
