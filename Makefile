@@ -18,6 +18,7 @@ lint: setup ## style, and the one-way imports between packages
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/pyright
 
 format: setup ## rewrite the code in the project's style
 	$(RUN) -m ruff check --fix .

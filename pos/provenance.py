@@ -66,7 +66,7 @@ def own_provenance(
         "neighbours": [asdict(neighbour) for neighbour in plan.neighbours],
         "id": plan.request.id,
         "seed": plan.request.seed,
-        "inversion": inverted.told() if inverted else None,
+        "inversion": inverted.to_json() if inverted else None,
         "eta": eta,
         "start_noise": noise_statistics(eps_start[None]),
         "evaluations": evaluations + (inverted.evaluations if inverted else 0),

@@ -42,7 +42,7 @@ class ImageUNet(nn.Module):
 
     Args:
         unet: diffusers' UNet2DConditionModel.
-        factor: pixels of a latent's side; tells Stable Diffusion XL the size of its picture.
+        factor: pixels of a latent's side, from which Stable Diffusion XL's size conditioning is computed.
     """
 
     def __init__(self, unet: UNet2DConditionModel, factor: int) -> None:
@@ -70,7 +70,7 @@ class ImageUNet(nn.Module):
         return output.sample.unsqueeze(2)
 
     def _sizes(self, latents: Tensor) -> Tensor:
-        """What Stable Diffusion XL is told of its picture (Podell et al. 2023, 2.2), in pixels: (b, 6).
+        """The size conditioning of Stable Diffusion XL (Podell et al. 2023, 2.2), in pixels: (b, 6).
 
         Height and width that it had, where it was cropped, height and width that it has. As in diffusers'
         pipeline it is whole and always had its size.

@@ -71,13 +71,13 @@ def model_name(version: str) -> str:
 
 
 class VideoCrafterText(ClipText):
-    """VideoCrafter's text encoder, which also tells the network the frame rate.
+    """VideoCrafter's text encoder, which also passes the frame rate to the network.
 
     Args:
         model: transformers' CLIP text model; its last hidden state is the context. OpenCLIP's is stored
             without its last layer, which VideoCrafter leaves out.
         pad_id: the token that fills a text up.
-        fps: frames a second that the network is told; None for a network that is not.
+        fps: frames a second, an input of the network; None for a network without this input.
         clean: what is done to a text before tokens are counted.
     """
 
@@ -88,7 +88,7 @@ class VideoCrafterText(ClipText):
         self.fps, self.clean = fps, clean
 
     def __call__(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """{"context": (b, 77, d)}, and {"fps": (b,)} for a network that is told."""
+        """{"context": (b, 77, d)}, and {"fps": (b,)} for a network with that input."""
         tensors = super().__call__([self.clean(text) for text in prompts] if self.clean else prompts)
         if self.fps is not None:
             tensors["fps"] = torch.full((len(prompts),), self.fps, device=tensors["context"].device)
@@ -119,7 +119,7 @@ def load_videocrafter(
         folder: what ``convert.py kind=videocrafter`` wrote: unet, vae and text, in safetensors.
         holds: the version that the folder must hold.
         pad_id: the token that fills a text up.
-        fps_condition: frames a second that the network is told; None for a network that is not.
+        fps_condition: frames a second, an input of the network; None for a network without this input.
         signal_scale: see ``ddim_levels``.
         frames, height, width, fps, steps, guidance, ddim_eta: see ``Defaults``.
         device, precision, decode_chunk, acceleration: see ``LatentDiffusion``.
@@ -149,7 +149,7 @@ def load_videocrafter(
 
 
 def _find(path: Path, version: str) -> Path:
-    """A converted file, of the version that is asked for."""
+    """A converted file of the requested version."""
     checkpoint = VERSIONS[version].checkpoint
     command = (
         f"hf download {checkpoint} --local-dir DOWNLOAD && python experiments/convert.py kind=videocrafter "

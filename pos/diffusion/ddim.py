@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,8 +24,7 @@ InversionMethod = Literal["next", "printed", "fixed_point"]
 
 @dataclass(frozen=True)
 class Inversion:
-    """What an inversion gives.
-
+    """The result of an inversion.
     Attributes:
         noise: eps_inv, shaped as the latents.
         residual: (b,) float32; for ``fixed_point`` the largest relative change, over the steps, in the last
@@ -54,7 +53,7 @@ def sample(
     Args:
         predict: the network's raw output, guidance included.
         eps: (b, c, f, h, w), the noise that denoising starts from (Eq. 5).
-        ddim_eta: 0 is deterministic; 1 is ancestral sampling, which destroys what a guided noise gives.
+        ddim_eta: 0 is deterministic; 1 is ancestral sampling, which removes the effect of guided noise.
         generators: one CPU generator per sample, needed where ``ddim_eta`` > 0.
         progress: wraps the loop over steps.
 
@@ -72,7 +71,7 @@ def sample(
         x0, direction = table.split(predict(latents, level, index), latents, level)
         sigma = ddim_sigma(level, target, ddim_eta)
         latents = target.signal * x0 + math.sqrt(max(target.noise**2 - sigma**2, 0.0)) * direction
-        if sigma > 0:
+        if sigma > 0 and generators is not None:  # _check_ddim_eta has seen them
             latents = latents + sigma * _fresh_noise(latents, generators)
         _check_finite(latents, "denoising", index, table.steps)
     return latents
@@ -100,14 +99,15 @@ def invert(
     tolerance: float = 1e-6,
     progress: Progress | None = None,
 ) -> Inversion:
-    """The noise that deterministic sampling takes to ``latents`` (Eq. 2), T steps up from the clean level.
+    """Invert ``latents`` to the noise from which deterministic sampling returns to them (Eq. 2), in T steps.
 
-    From level k to k + 1 with x_k at hand, ``next`` asks the network about (x_k, level k + 1), as diffusers,
-    Tune-A-Video and null-text inversion do; ``printed`` about (x_k, level k), as Eq. 2 is written;
-    ``fixed_point`` starts from ``next`` and solves for the x_{k+1} that a denoising step takes to x_k. Both
-    explicit methods are first-order approximations of the latter. Eq. 2 speaks of eps: a network that
-    predicts something else is asked for eps at the level it is told. (diffusers' DDIMInverseScheduler reads v
-    at level k though it asked about k + 1, and is far off: a round trip of 1.5 instead of 0.3 on Shapes.)
+    For the step from level k to k + 1, ``next`` evaluates the network at (x_k, level k + 1), as diffusers,
+    Tune-A-Video and null-text inversion do; ``printed`` evaluates it at (x_k, level k), as Eq. 2 is written;
+    ``fixed_point`` starts from ``next`` and solves for the x_{k+1} that a denoising step maps to x_k. Both
+    explicit methods are first-order approximations of the latter. Eq. 2 is written for eps: the output of a
+    network that predicts something else is converted to eps at the level of its evaluation. (diffusers'
+    DDIMInverseScheduler converts v at level k after an evaluation at k + 1, which is inconsistent: its round
+    trip has a relative error of 1.5 on Shapes, instead of 0.3.)
 
     Args:
         predict: the network's raw output; the paper uses the empty prompt and no guidance.
@@ -131,9 +131,9 @@ def invert(
     for step in _steps(table, progress):
         level, target = table[step], table[step + 1]
         index = table.steps - 1 - step
-        asked = level if method == "printed" else target
-        raw = predict(latents, asked, index)
-        direction = table.split(raw, latents, asked)[1]
+        evaluated = level if method == "printed" else target
+        raw = predict(latents, evaluated, index)
+        direction = table.split(raw, latents, evaluated)[1]
         x0 = (latents - level.noise * direction) / level.signal
         raised = target.signal * x0 + target.noise * direction
         evaluations += 1
@@ -183,7 +183,7 @@ def _relative_change(update: Tensor, guess: Tensor) -> Tensor:
 
 
 class _Concatenable(Protocol):
-    """What guidance needs of a conditioning: ``Conditioning`` of the backbones has it."""
+    """The part of a conditioning that guidance needs; the backbones' ``Conditioning`` implements it."""
 
     @staticmethod
     def concat(parts: Sequence[Any]) -> Any: ...
@@ -193,7 +193,7 @@ C = TypeVar("C", bound=_Concatenable)
 
 
 @dataclass
-class Guided:
+class Guided(Generic[C]):
     """Classifier-free guidance (Ho and Salimans 2022) as a ``Predict``: ``uncond + scale * (cond - uncond)``.
 
     Both passes run as one batch of twice the size; a scale of 1 runs no unconditional pass.

@@ -22,7 +22,7 @@ Spacing = Literal["leading", "quadratic", "videocrafter"]
 
 @dataclass(frozen=True)
 class Level:
-    """One noise level: ``x_t = signal * x_0 + noise * eps``, and the timestep that the network is told."""
+    """One noise level: ``x_t = signal * x_0 + noise * eps``, and the timestep that the network is given."""
 
     timestep: float
     signal: float
@@ -46,7 +46,9 @@ class LevelTable:
         if self.prediction not in ("epsilon", "v", "flow"):
             raise PosError(f"prediction={self.prediction!r} is unknown: choose epsilon, v or flow.")
         if self.prediction == "epsilon" and min(level.signal for level in self.levels) <= 0:
-            raise PosError("Noise prediction needs a signal above 0 at every level: pure noise tells no x_0.")
+            raise PosError(
+                "Noise prediction needs a signal above 0 at every level: pure noise determines no x_0."
+            )
         if len(self.levels) < 2:
             raise PosError(f"A level table needs at least one step, this one has {len(self.levels) - 1}.")
 
@@ -232,7 +234,7 @@ def _timesteps(steps: int, train_timesteps: int, spacing: Spacing, offset: int) 
         raise PosError(f"spacing={spacing!r} is unknown: choose leading, quadratic or videocrafter.")
     if timesteps[-1] >= train_timesteps:
         raise PosError(
-            f"steps={steps} with spacing={spacing} and offset={offset} asks for timestep {timesteps[-1]}, "
+            f"steps={steps} with spacing={spacing} and offset={offset} needs timestep {timesteps[-1]}, "
             f"but the model knows 0 to {train_timesteps - 1}: choose another number of steps."
         )
     return timesteps

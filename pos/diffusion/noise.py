@@ -24,7 +24,7 @@ def sample_generators(
     Args:
         sample_ids: the benchmark's ids, or ``sample_id(prompt)``.
         seeds: one a sample.
-        stream: what the numbers are for; other streams are independent of the base noise ``eps``.
+        stream: the purpose of the numbers; different streams are independent of each other.
 
     Raises:
         PosError: not one seed per id.

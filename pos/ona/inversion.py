@@ -21,7 +21,7 @@ Batch = list[tuple[str, Tensor]]
 """Cache keys and their videos."""
 
 Entry = dict[str, Tensor]
-"""What the cache holds of a video."""
+"""The cached tensors of one video."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Inverted:
         residual: how far ``fixed_point`` was from convergence (see ``pos.diffusion.ddim.Inversion``); None
             for the other methods.
         evaluations: network evaluations that it took.
-        seconds: that it took when it was made, its share of the batch.
-        statistics: of the noise, as ``noise_statistics`` gives them.
-        reconstruction: what sampling makes of the noise; None where that was not asked.
+        seconds: its share of the time of its batch, when it was computed.
+        statistics: of the noise, as ``noise_statistics`` returns them.
+        reconstruction: of the clip, sampled back from the noise; None where that was not requested.
     """
 
     noise: Tensor
@@ -45,8 +45,8 @@ class Inverted:
     statistics: dict[str, Any]
     reconstruction: Reconstruction | None
 
-    def told(self) -> dict[str, Any]:
-        """All but the noise, JSON-able."""
+    def to_json(self) -> dict[str, Any]:
+        """All but the noise."""
         return {
             "evaluations": self.evaluations,
             "residual": self.residual,
@@ -62,14 +62,14 @@ class Inverter:
 
     Attributes:
         backbone: encodes the videos and predicts.
-        cache: where the noises are kept; the key is the video's pixels, the backbone's fingerprint and
-            precision, and what follows below, but never the batch size.
+        cache: of the noises; the key is the video's pixels, the backbone's fingerprint and precision, and the
+            settings below except the batch size.
         steps: T; must be the sampler's.
         method: ``next``, ``printed`` or ``fixed_point``, as ``pos.diffusion.ddim.invert`` describes them.
         iterations, tolerance: of ``fixed_point``.
         batch_size: videos inverted at a time.
-        check: also reconstruct every video from its noise, T evaluations more; that is cached with the noise,
-            and done for noises that were cached without it.
+        check: also reconstruct every video from its noise (T more evaluations); the result is cached with the
+            noise, and added to noises that were cached without it.
     """
 
     backbone: Backbone
@@ -100,27 +100,34 @@ class Inverter:
             PosError: a tensor that is no video; an unknown method; latents that became NaN.
         """
         keys = [self.key(video) for video in videos]
-        entries = {key: self.cache.get(key) for key in dict.fromkeys(keys)}
-        known = dict(zip(keys, videos, strict=True))
-        pairs = [(key, known[key]) for key, entry in entries.items() if self._lacks(entry)]
+        entries, pairs = self._cached(dict(zip(keys, videos, strict=True)))
         batches = [pairs[start : start + self.batch_size] for start in range(0, len(pairs), self.batch_size)]
         for batch in batches if progress is None else progress(batches):
             entries |= self._complete(batch)
-        return [self._told(entries[key]) for key in keys]
+        return [self._inverted(entries[key]) for key in keys]
 
-    def _lacks(self, entry: Entry | None) -> bool:
-        return entry is None or (self.check and "psnr" not in entry)
+    def _cached(self, videos: Mapping[str, Tensor]) -> tuple[dict[str, Entry], Batch]:
+        """The cached entries by key, and the videos whose entry is missing or lacks a requested part."""
+        entries: dict[str, Entry] = {}
+        incomplete: Batch = []
+        for key, video in videos.items():
+            entry = self.cache.get(key)
+            if entry is not None:
+                entries[key] = entry
+            if entry is None or (self.check and "psnr" not in entry):
+                incomplete.append((key, video))
+        return entries, incomplete
 
     def _complete(self, batch: Batch) -> dict[str, Entry]:
-        """The entries of a batch with all that is asked; another process may have made some of it by now.
+        """The complete entries of a batch, of which another process may have computed some in the meantime.
 
-        They are returned, not read again later: what a process has seen no other can take away.
+        They are returned instead of being read from the cache again later, when they might have been deleted.
         """
-        entries = {key: self.cache.get(key) for key, _ in batch}
-        absent = [pair for pair in batch if entries[pair[0]] is None]
+        entries, _ = self._cached(dict(batch))
+        absent = [(key, video) for key, video in batch if key not in entries]
         if absent:
             entries |= self._invert(absent)
-        unchecked = [(key, video) for key, video in batch if self._lacks(entries[key])]
+        unchecked = [(key, video) for key, video in batch if self.check and "psnr" not in entries[key]]
         if unchecked:
             entries |= self._reconstruct(unchecked, entries)
         return entries
@@ -175,12 +182,12 @@ class Inverter:
         seconds = torch.tensor((time.perf_counter() - started) / len(batch))
         entries = {}
         for row, (key, _) in enumerate(batch):
-            told = {"psnr": found[row], "latent_error": errors[row], "psnr_seconds": seconds}
-            entries[key] = inverted[key] | told
+            reconstruction = {"psnr": found[row], "latent_error": errors[row], "psnr_seconds": seconds}
+            entries[key] = inverted[key] | reconstruction
             self.cache.put(key, entries[key])
         return entries
 
-    def _told(self, entry: Entry) -> Inverted:
+    def _inverted(self, entry: Entry) -> Inverted:
         reconstruction = None
         if self.check:
             values = (float(entry[name]) for name in ("psnr", "latent_error", "psnr_seconds"))

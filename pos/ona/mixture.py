@@ -1,4 +1,4 @@
-"""Mixing the base noise with the guided noise (Eq. 4), and what the result looks like."""
+"""Mixing the base noise with the guided noise (Eq. 4), and statistics of noises."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mix(eps: Tensor, eps_inv: Tensor, eta: float, variance_preserving: bool = Fa
         eps_inv: guided noise, the same shape: inverted (Eq. 2) or predicted (NPNet).
         eta: 0 gives ``eps`` itself, ``inf`` gives ``eps_inv`` itself.
         variance_preserving: first divide every sample of ``eps_inv`` by its standard deviation. Inverted
-            noise does not have unit variance (0.77 to 1.18 seen), and so neither has the paper's mix.
+            noise does not have unit variance (0.77 to 1.18 measured), and so neither has Eq. 4's mixture.
 
     Raises:
         PosError: eta negative or NaN; different shapes.
@@ -55,10 +55,10 @@ def noise_statistics(noise: Tensor) -> dict[str, Any]:
 
 
 def ks_distance(values: Tensor) -> float:
-    """The Kolmogorov-Smirnov distance of standardised values from N(0, 1): 0 is normal, 1 the furthest.
+    """The Kolmogorov-Smirnov distance of standardised values from N(0, 1), from 0 (normal) to 1.
 
-    It is the largest difference between the two distribution functions. Mean and deviation are told apart;
-    this is the shape alone. n independent normal draws come to about 0.6 / sqrt(n).
+    It is the largest difference between the two distribution functions. Since the values are standardised it
+    measures the shape of the distribution alone. n independent normal draws have about 0.6 / sqrt(n).
     """
     ordered = ((values - values.mean()) / values.std()).flatten().sort().values
     expected = torch.special.ndtr(ordered)

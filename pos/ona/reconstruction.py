@@ -1,8 +1,8 @@
-"""How well an inverted noise remembers its clip: sample it back, without guidance, and look.
+"""How well an inverted noise reconstructs its clip, when it is sampled back without guidance.
 
-Explicit methods (``next``, ``printed``) approximate every step of an inversion, and what a noise has lost it
-cannot give to a new video. Of the pixels the autoencoder has lost some before; the error of the latents is
-the inversion's alone.
+Explicit methods (``next``, ``printed``) approximate every step of an inversion, and content of the clip that
+the noise has lost cannot reach a new video. The error of the pixels includes that of the autoencoder; the
+error of the latents is the inversion's alone.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ NAMED = 5  # badly inverted clips that a warning names
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What became of one clip.
+    """The reconstruction of one clip from its inverted noise.
 
     Attributes:
-        psnr: dB, of the clip sampled back from its noise against the clip; inf where they are equal.
-        latent_error: relative L2 error of its latents.
-        seconds: that it took when it was done, the clip's share of the batch.
+        psnr: dB, of the reconstruction against the clip; inf where they are equal.
+        latent_error: relative L2 error of the latents.
+        seconds: the clip's share of the time of its batch.
     """
 
     psnr: float
@@ -41,14 +41,14 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Check:
-    """Whether clips are reconstructed after their inversion, T evaluations each, and what follows of it.
+    """Reconstructs clips after their inversion (T evaluations each), and warns of bad inversions.
 
     Args:
-        min_psnr: dB; clips below are warned of. 18 is an error of an eighth of the pixels' range. Of 100
-            clips of the Shapes pool, inverted by ``next``, 5 are below at T = 10 (the median is 27.3) and 17
-            at T = 50 (30.2): those hardly resemble their clip.
-        lower_eta: weigh the noise of such a clip less in Eq. 4: with an error (root mean square) k times that
-            at ``min_psnr``, eta / k takes the place of eta. An infinite eta stays. Ours, not the paper's.
+        min_psnr: dB; a warning names clips below it. 18 dB is an error of an eighth of the pixels' range. Of
+            100 clips of the Shapes pool, inverted by ``next``, 5 are below at T = 10 (the median is 27.3) and
+            17 at T = 50 (30.2): their reconstructions hardly resemble them.
+        lower_eta: give the noise of such a clip less weight in Eq. 4: with a root-mean-square error k times
+            that at ``min_psnr``, eta / k replaces eta. An infinite eta stays. Ours, not the paper's.
 
     Raises:
         PosError: a value of another kind.
@@ -70,16 +70,16 @@ class Check:
         return eta * 10 ** ((psnr - self.min_psnr) / 20)
 
     def warn(self, found: Mapping[str, float]) -> None:
-        """Name the clips whose reconstruction, in dB, is below the least; at most some of them."""
+        """Log a warning that names clips whose reconstruction is below ``min_psnr``."""
         bad = sorted((psnr, name) for name, psnr in found.items() if psnr < self.min_psnr)
         if bad:
-            told = ", ".join(f"{name} ({psnr:.1f} dB)" for psnr, name in bad[:NAMED])
+            named = ", ".join(f"{name} ({psnr:.1f} dB)" for psnr, name in bad[:NAMED])
             log.warning(
                 "%d of %d inverted clips are reconstructed at less than %g dB, their noise guides badly: %s.",
                 len(bad),
                 len(found),
                 self.min_psnr,
-                told + (", ..." if len(bad) > NAMED else ""),
+                named + (", ..." if len(bad) > NAMED else ""),
             )
 
 

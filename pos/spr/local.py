@@ -6,14 +6,17 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BatchEncoding,
     GenerationConfig,
     LogitsProcessor,
+    LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -89,8 +92,8 @@ class HuggingFaceEngine:
         batch = _tokenize(tokenizer, instructions).to(self.device)
         temperature = at_attempt(self.temperatures, attempt)
         keys = [content_hash(seed, attempt, text) for text in instructions]
-        processors = [GumbelSampling(temperature, keys)] if temperature > 0 else []
-        tokens = model.generate(**batch, logits_processor=processors)
+        processors = LogitsProcessorList([GumbelSampling(temperature, keys)] if temperature > 0 else [])
+        tokens = cast("Any", model).generate(**batch, logits_processor=processors)
         written = tokens[:, batch["input_ids"].shape[1] :].cpu()
         texts = tokenizer.batch_decode(written, skip_special_tokens=True)
         special = torch.tensor(tokenizer.all_special_ids)
@@ -105,10 +108,8 @@ class HuggingFaceEngine:
     def _load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         if self._loaded is None:
             logger.info("Loading the language model %s", self.folder)
-            model, tokenizer = (
-                load_model(self.folder, self.dtype).to(self.device),
-                load_tokenizer(self.folder),
-            )
+            model, tokenizer = load_model(self.folder, self.dtype), load_tokenizer(self.folder)
+            cast("nn.Module", model).to(self.device)
             model.generation_config = GenerationConfig(  # not how its authors would sample
                 max_new_tokens=self.max_new_tokens,
                 do_sample=False,
@@ -182,7 +183,9 @@ def load_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
             f"{folder} holds no .safetensors weights: convert them first (experiments/convert.py)."
         )
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        # With output_loading_info a pair comes back, which the stubs do not say.
+        load: Any = AutoModelForCausalLM.from_pretrained
+        model, info = load(
             folder, use_safetensors=True, local_files_only=True, dtype=dtype, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError) as error:
@@ -208,14 +211,15 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _tokenize(tokenizer: PreTrainedTokenizerBase, instructions: Sequence[str]):
+def _tokenize(tokenizer: PreTrainedTokenizerBase, instructions: Sequence[str]) -> BatchEncoding:
     """Left-padded input_ids and attention_mask; through the chat template when the tokenizer has one."""
     if tokenizer.chat_template is None:
         return tokenizer(list(instructions), padding=True, return_tensors="pt")
     chats = [[{"role": "user", "content": text}] for text in instructions]
-    return tokenizer.apply_chat_template(
+    encoded = tokenizer.apply_chat_template(
         chats, add_generation_prompt=True, padding=True, return_dict=True, return_tensors="pt"
     )
+    return cast("BatchEncoding", encoded)  # with return_dict=True
 
 
 def _first_line(error: Exception) -> str:

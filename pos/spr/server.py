@@ -120,7 +120,7 @@ class OpenAIEngine:
 
     def _ask(self, arguments: dict[str, Any], threads: int) -> Reply:
         """One reply, asked for as often as it is worth it; its time is a share of that of all threads."""
-        began = time.monotonic()
+        began, given_up = time.monotonic(), UnansweredError("no answer", "no attempt")
         for retry in range(self.retries + 1):
             closed = self._traffic.problem()
             if closed is not None:
@@ -148,7 +148,7 @@ class OpenAIEngine:
         reply = read_answer(self._request(arguments), arguments["messages"][0]["content"], 0.0)
         self._traffic.answered(reply)
         if not reply.heard:
-            raise UnansweredError(reply.problem, "no chat completion")
+            raise UnansweredError(reply.problem or "unreadable", "no chat completion")
         return reply
 
     def _request(self, arguments: dict[str, Any]) -> str:

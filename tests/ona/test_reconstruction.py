@@ -68,7 +68,7 @@ def test_what_is_recorded_is_what_the_clip_became(tmp_path: Path) -> None:
         assert result.reconstruction.latent_error == pytest.approx(float(errors[row]), abs=1e-6)
         assert result.reconstruction.seconds > 0
         assert result.evaluations == 6, "looking is no part of the method's cost"
-        told = result.told()
+        told = result.to_json()
         assert told["reconstruction"]["psnr"] == result.reconstruction.psnr
         assert {"mean", "std", "channel_std", "ks_distance", "residual", "seconds"} <= told.keys()
 

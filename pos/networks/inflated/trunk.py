@@ -47,7 +47,7 @@ class InflatedTrunk(nn.Module):
 
     Attributes:
         config: the constructor's arguments that rebuild the network, JSON-able.
-        new_layers: names of the layers that the image model lacks.
+        new_layers: names of the layers that the image model does not have.
         subsets: names of trainable subsets, and the layers of each; "all" needs no entry.
     """
 
@@ -134,7 +134,7 @@ class InflatedTrunk(nn.Module):
 
     @classmethod
     def is_new(cls, name: str) -> bool:
-        """Whether a parameter belongs to a layer that the image model lacks."""
+        """Whether a parameter belongs to a layer that the image model does not have."""
         return _belongs(name, cls.new_layers)
 
     def load_unet2d(self, state_dict: Mapping[str, Tensor]) -> list[str]:

@@ -32,7 +32,7 @@ class VideoCrafter09Block(nn.Module):
     """Spatial, temporal, cross- and temporal attention, feed-forward; pre-norm, residual.
 
     Args:
-        longest: the longest distance in frames that is told apart; None for no positions.
+        longest: distances in frames beyond this one share an embedding; None for no positions.
     """
 
     def __init__(self, dim: int, heads: int, context_dim: int, longest: int | None) -> None:

@@ -28,7 +28,7 @@ class RelativeAttention(Attention):
     """Attention whose keys and values each have a vector for the distance added.
 
     Args:
-        longest: the longest distance in frames that is told apart.
+        longest: distances in frames beyond this one share an embedding.
     """
 
     def __init__(self, dim: int, heads: int, longest: int) -> None:

@@ -19,7 +19,7 @@ class FrameTower(nn.Module):
     Pixels are folded 2x2 into channels (nothing is lost and no full-resolution activation is kept), then
     three stages of a convolution and a residual convolution lead to an 8 times smaller grid. The vector reads
     both the mean over the grid (what is there) and a thin copy of the grid itself (where it is): a motion is
-    told by positions, which a mean loses.
+    encoded by positions, which a mean loses.
 
     Args:
         widths: channels of the three stages, multiples of 4.
@@ -48,7 +48,7 @@ class _Stage(nn.Module):
     """A convolution and a residual one.
 
     The first convolution on pixels is not normalised: a norm over a frame would take its brightness away,
-    which is all that tells a grey background from a black one.
+    which alone separates a grey background from a black one.
     """
 
     def __init__(self, channels: int, width: int, stride: int, normalise: bool) -> None:
@@ -72,7 +72,7 @@ class TemporalMixer(nn.Module):
         layers: transformer layers.
         frames: the longest video in frames.
         neighbours: a residual convolution over three frames comes first, so that every vector knows its
-            velocity: with the place it tells the sense of a rotation, which attention alone finds late.
+            velocity: with the position it gives the sense of a rotation, which attention alone learns late.
     """
 
     def __init__(self, dim: int, layers: int, frames: int = 16, neighbours: bool = False) -> None:

@@ -29,7 +29,7 @@ def over_space(series: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class ResnetBlock(nn.Module):
-    """A resnet of single frames, told the time.
+    """A residual block over single frames, conditioned on the timestep.
 
     Args:
         ins, out: channels.

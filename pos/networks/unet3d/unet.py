@@ -49,7 +49,7 @@ class UNet3D(nn.Module):
         temporal_conv: whether temporal convolutions follow each resnet (all but VideoCrafter1).
         relative_positions: the longest distance in frames that the temporal attentions tell apart
             (VideoCrafter1: 16); None for no positions.
-        fps_embedding: whether the network is told the frame rate (VideoCrafter1-1024 and 2).
+        fps_embedding: whether the frame rate is an input of the network (VideoCrafter1-1024 and 2).
 
     Raises:
         PosError: the levels do not agree in number, or a width cannot be split into groups and heads.
@@ -153,8 +153,8 @@ class UNet3D(nn.Module):
     def _embed_time(self, timesteps: Tensor, fps: Tensor | None, dtype: torch.dtype) -> Tensor:
         """The time embedding of each video (b, temb), activated as every resnet wants it."""
         if (fps is not None) != self.config["fps_embedding"]:
-            told = "needs fps, the frame rate" if fps is None else "has no embedding of fps"
-            raise PosError(f"This network {told}: see fps in the backbone's configuration.")
+            fault = "needs fps, the frame rate" if fps is None else "has no embedding of fps"
+            raise PosError(f"This network {fault}: see fps in the backbone's configuration.")
         temb = self.time_embedding(self.time_proj(timesteps).to(dtype))
         if fps is not None:
             temb = temb + self.fps_embedding(self.time_proj(fps).to(dtype))
