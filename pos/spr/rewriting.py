@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,7 +81,7 @@ class Rewrite:
         reason: why the last reply was rejected, or why none came; None when accepted.
         seconds: the prompt's share of the time its rewriting took, once.
         instruction_tokens, reply_tokens: what the model read and wrote in all attempts, in its tokens.
-        heard: False where the model did not answer in the end (a server that is down, a budget that ran
+        answered: False where the model did not answer in the end (a server that is down, a budget that ran
             out), so that another run may come to another outcome.
     """
 
@@ -93,7 +93,7 @@ class Rewrite:
     seconds: float = 0.0
     instruction_tokens: int = 0
     reply_tokens: int = 0
-    heard: bool = True
+    answered: bool = True
 
     def after(self, earlier: Rewrite | None) -> Rewrite:
         """This outcome of a later attempt, with the cost of the earlier ones."""
@@ -243,15 +243,9 @@ class Rewriter:
                     seconds=reply.seconds,
                     instruction_tokens=reply.instruction_tokens,
                     reply_tokens=reply.reply_tokens,
-                    heard=reply.heard,
+                    answered=reply.heard,
                 ),
             )
-
-
-def unheard(provenance: Mapping[str, Any]) -> bool:
-    """Whether a video was made of its prompt because the language model did not answer."""
-    rewrite = provenance.get("rewrite")
-    return rewrite is not None and not rewrite.get("heard", True)
 
 
 def summarize(rewrites: Sequence[Rewrite]) -> dict[str, Any]:
