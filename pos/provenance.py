@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from torch import Tensor
@@ -81,14 +81,9 @@ class InversionRecord:
     reconstruction: Reconstruction | None
 
     @classmethod
-    def of(cls, inverted: Inverted) -> InversionRecord:
-        return cls(
-            inverted.evaluations,
-            inverted.residual,
-            inverted.seconds,
-            NoiseStatistics(**inverted.statistics),
-            inverted.reconstruction,
-        )
+    def of(cls, found: Inverted) -> InversionRecord:
+        noise = NoiseStatistics(**found.statistics)
+        return cls(found.evaluations, found.residual, found.seconds, noise, found.reconstruction)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -189,14 +184,9 @@ class Provenance:
 
     @classmethod
     def of(
-        cls,
-        plan: Plan,
-        eps_start: Tensor,
-        eta: float,
-        evaluations: int,
-        sampling: float,
+        cls, plan: Plan, eps_start: Tensor, eta: float, evaluations: int, sampling: float,
         settings: PipelineSettings,
-    ) -> Provenance:
+    ) -> Provenance:  # fmt: skip
         """The provenance of one video.
 
         Args:
@@ -219,7 +209,9 @@ class Provenance:
             start_noise=NoiseStatistics(**noise_statistics(eps_start[None])),
             evaluations=evaluations + (inverted.evaluations if inverted else 0),
             seconds=Seconds(
-                sampling, inverted.seconds if inverted else 0.0, rewrite.seconds if rewrite else 0.0
+                sampling,
+                inversion=inverted.seconds if inverted else 0.0,
+                rewriting=rewrite.seconds if rewrite else 0.0,
             ),
             settings=settings,
         )
@@ -314,11 +306,10 @@ class Cost:
     def of(cls, provenances: Sequence[Provenance]) -> Cost:
         """The mean over the videos of these provenances, at least one."""
         count = len(provenances)
-        stages = [
-            sum(getattr(provenance.seconds, stage) for provenance in provenances) / count
-            for stage in ("sampling", "inversion", "rewriting")
-        ]
-        return cls(sum(entry.evaluations for entry in provenances) / count, sum(stages), *stages)
+        evaluations = sum(entry.evaluations for entry in provenances) / count
+        seconds = zip(*(astuple(entry.seconds) for entry in provenances), strict=True)
+        stages = [sum(values) / count for values in seconds]
+        return cls(evaluations, sum(stages), *stages)
 
     def to_json(self) -> dict[str, float]:
         return asdict(self)

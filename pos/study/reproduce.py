@@ -162,21 +162,21 @@ def check_fit(study: Study, detectors: Detectors, *, images: bool = False) -> No
         PosError: images where videos are taken, the reverse, or videos of another size.
     """
     pipeline, name = study.pipeline, study.pipeline.backbone.name
-    made = "images" if pipeline.frames == 1 else f"videos of {pipeline.frames} frames"
+    output = "images" if pipeline.frames == 1 else f"videos of {pipeline.frames} frames"
     if images and pipeline.frames > 1:
         raise PosError(
-            f"{study.name} is a study of image models, and {name} makes {made}: choose backbone=sd15 or "
+            f"{study.name} is a study of image models, and {name} makes {output}: choose backbone=sd15 or "
             "sdxl, and benchmark=coco."
         )
     if study.frames.count == 1 < pipeline.frames:
         raise PosError(
-            f"{study.benchmark.name} is a benchmark of images, and {name} makes {made}: choose backbone=sd15 "
-            "or sdxl, or another benchmark."
+            f"{study.benchmark.name} is a benchmark of images, and {name} makes {output}: choose "
+            "backbone=sd15 or sdxl, or another benchmark."
         )
     if study.frames.count > pipeline.frames:
         raise PosError(
             f"{study.benchmark.name} looks at {study.frames.count} frames of a video, and {name} makes "
-            f"{made}: choose a video model as backbone, or for images benchmark=coco."
+            f"{output}: choose a video model as backbone, or for images benchmark=coco."
         )
     size = (pipeline.height, pipeline.width)
     if detectors.size not in (None, size):
