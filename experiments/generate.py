@@ -9,13 +9,11 @@ from pos.cli import command
 
 @command("generate")
 def main(cfg: DictConfig) -> dict[str, Any]:
-    from pos.generation import run
+    from pos.generation import log_generation, run
     from pos.tracking.loggers import build_logger
-    from pos.tracking.records import log_generation
 
     logger = build_logger(cfg)  # what it lacks is said before the work
-    run(cfg)
-    return log_generation(logger, cfg)
+    return log_generation(logger, cfg, run(cfg))
 
 
 if __name__ == "__main__":

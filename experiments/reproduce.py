@@ -10,8 +10,8 @@ from pos.cli import command
 @command("reproduce")
 def main(cfg: DictConfig) -> dict[str, Any]:
     from pos.study.reproduce import reproduce
+    from pos.study.tracking import log_study
     from pos.tracking.loggers import build_logger
-    from pos.tracking.study import log_study
 
     logger = build_logger(cfg)  # what it lacks is said before the work
 

@@ -1,12 +1,10 @@
-"""Prompts to files: what ``experiments/generate.py`` does, and the same configuration as a Python object."""
+"""Prompts to videos on the disk: what ``experiments/generate.py`` runs and logs."""
 
 from __future__ import annotations
 
-import json
-import logging
-import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +12,28 @@ from omegaconf import DictConfig
 
 from pos.config.building import build_pipeline
 from pos.data.prompts import Prompt, read_prompts
-from pos.data.video.writing import write_lossless, write_preview
-from pos.diffusion.noise import sample_id
 from pos.errors import PosError
-from pos.provenance import Request, Sample
-from pos.spr.rewriting import unheard
-from pos.storage import lock_folder, write_atomic
-
-log = logging.getLogger(__name__)
+from pos.provenance import Cost, Request
+from pos.storage import lock_folder
+from pos.tracking.loggers import Identity, Logger, resolved
+from pos.tracking.records import strength
+from pos.video_folder import VideoFolder, read_provenance
 
 _SLUG_LENGTH = 40
 _MOST_SEEDS = 10_000
 
 
 def make_requests(prompts: Sequence[Prompt | str], seeds: Sequence[int] = (0,)) -> list[Request]:
-    """Every prompt with every seed. A prompt without an id of its own gets the hash of its text."""
+    """Every prompt with every seed. A prompt without an id gets the hash of its text as its id."""
     texts = [Prompt(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
-    return [Request(text.text, seed, text.id or sample_id(text.text)) for text in texts for seed in seeds]
+    return [Request(text.text, seed, text.id) for text in texts for seed in seeds]
 
 
 def parse_seeds(seeds: int | str | Sequence[int]) -> list[int]:
     """Seeds from a number, a list, or text: ``"7"``, ``"0,2,5"``, ``"0..3"`` (both ends count).
 
     Raises:
-        PosError: it is none of these, a seed is negative, there is none, or there are more than 10,000.
+        PosError: it is none of these, a seed is negative, or a range has no seed or more than 10,000.
     """
     text = str(list(seeds)) if isinstance(seeds, Sequence) and not isinstance(seeds, str) else str(seeds)
     found: list[int] = []
@@ -52,39 +48,35 @@ def parse_seeds(seeds: int | str | Sequence[int]) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def run(cfg: DictConfig) -> None:
-    """Make the videos of a configuration and write them to ``cfg.out``; those that are there are kept.
+def run(cfg: DictConfig) -> list[Path]:
+    """Generate the videos of a configuration in ``cfg.out``; existing ones are kept.
+
+    Returns:
+        The provenance file of every video, in the order of prompts and seeds.
 
     Raises:
         PosError: bad input, or files of another configuration under these names in ``cfg.out``.
     """
-    pairs, out = named(cfg), Path(cfg.out)
+    requests, out = requests_of(cfg), Path(cfg.out)
     with lock_folder(out):
         pipeline = build_pipeline(cfg)
-        there = {stem: _found(request, stem, out, pipeline.config_hash) for request, stem in pairs}
-        silent = [request for request, stem in pairs if there[stem] and unheard(there[stem])]
-        again = pipeline.answered(silent)  # the language model did not answer then, and does now
-        todo = [(request, stem) for request, stem in pairs if not there[stem] or request in again]
-        log.info("%d videos, %d to make", len(pairs), len(todo))
-        samples = pipeline.generate([request for request, _ in todo])
-        for sample, (_, stem) in zip(samples, todo, strict=True):
-            store(sample, out, stem, fps=pipeline.backbone.defaults.fps)
-            log.info("%s", out / f"{stem}.gif")
+        folder = VideoFolder(out, pipeline.config_hash, pipeline.backbone.defaults.fps)
+        folder.fill(pipeline, requests)
+    return [folder.file(request, "json") for request in requests]
 
 
-def named(cfg: DictConfig) -> list[tuple[Request, str]]:
-    """The videos that a configuration asks for, each with the name of its files.
+def requests_of(cfg: DictConfig) -> list[Request]:
+    """The videos that a configuration requests, labelled by the number and the words of their prompts.
 
     Raises:
         PosError: no prompt or seed, or one that cannot be read.
     """
-    seeds = parse_seeds(cfg.seeds)
-    requests = make_requests(_prompts(cfg), seeds)
-    stems = (
-        f"{index // len(seeds):04d}-{slug(request.prompt)}-s{request.seed}"
-        for index, request in enumerate(requests)
-    )
-    return list(zip(requests, stems, strict=True))
+    prompts, seeds = _prompts(cfg), parse_seeds(cfg.seeds)
+    return [
+        replace(request, label=f"{index:04d}-{slug(request.prompt)}")
+        for index, prompt in enumerate(prompts)
+        for request in make_requests([prompt], seeds)
+    ]
 
 
 def _prompts(cfg: DictConfig) -> list[Prompt]:
@@ -99,55 +91,35 @@ def _prompts(cfg: DictConfig) -> list[Prompt]:
 
 
 def slug(text: str) -> str:
-    """A piece of a file name: the letters and digits of a text, at most 40 characters."""
+    """Part of a file name: the letters and digits of a text in lower case, at most 40 characters."""
     return re.sub(r"[^\w]+", "-", text.lower()).strip("-_")[:_SLUG_LENGTH].rstrip("-_") or "prompt"
 
 
-def _found(request: Request, stem: str, out: Path, config_hash: str) -> dict[str, Any] | None:
-    """Where this very video comes from, if it is there.
-
-    Raises:
-        PosError: another one is there under its name.
-    """
-    path = out / f"{stem}.json"
-    if not path.exists():
-        return None
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-        same = (there["prompt"], there["seed"], there["id"], there["config"]) == (
-            request.prompt,
-            request.seed,
-            request.id,
-            config_hash,
-        )
-    except (ValueError, KeyError, TypeError):
-        same = False
-    if not same:
-        raise PosError(f"{path} is of a video with other settings, and is kept: choose another out=DIR.")
-    return there
-
-
-def store(sample: Sample, folder: Path, stem: str, *, fps: float | None = None) -> None:
-    """Write a video, its preview and, last, its provenance: where that stands, the video is whole.
+def log_generation(logger: Logger | None, cfg: DictConfig, paths: Sequence[Path]) -> dict[str, Any]:
+    """Log the videos that a command generated.
 
     Args:
-        sample, folder, stem: what to write, and where: ``folder/stem.*``.
-        fps: of the preview; None writes none.
+        logger: None logs nothing.
+        cfg: of the command.
+        paths: of the provenance files, at least one, each beside its preview.
 
-    Raises:
-        PosError: the folder cannot be written.
+    Returns:
+        What a video costs, and how many there are.
     """
-    write_lossless(folder / f"{stem}.safetensors", sample.video)
-    if fps is not None:
-        write_preview(folder / f"{stem}.gif", sample.video, fps)
-    provenance = json.dumps(jsonable(sample.provenance), indent=1, ensure_ascii=False)
-    write_atomic(folder / f"{stem}.json", provenance + "\n")
-
-
-def jsonable(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they are written as the texts "inf" and "nan"."""
-    if isinstance(value, dict):
-        return {key: jsonable(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(entry) for entry in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    made = [read_provenance(path) for path in paths]
+    values = {"videos": len(made), **Cost.of(made).to_json()}
+    if logger is None:
+        return values
+    strengths = [strength(entry.settings.method.eta, entry.settings.method.gamma) for entry in made]
+    columns = ["prompt", "rewritten prompt", "retrieved", "seed", "eta", "eta weight", "gamma", "video"]
+    rows = [
+        [*entry.texts, entry.seed, *numbers.values(), path.with_suffix(".gif")]
+        for entry, numbers, path in zip(made, strengths, paths, strict=True)
+    ]
+    out = Path(cfg.out)
+    with logger.run(Identity(out.name, "generate", out, resolved(cfg) | strengths[0])) as logged:
+        logged.metrics(values)
+        logged.table("generated", columns, rows)
+        logged.videos([(row[-1], row[0]) for row in rows])
+        logged.files("provenance", "manifest", paths)
+    return values

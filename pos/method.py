@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from pos.diffusion.ddim import InversionMethod
 from pos.errors import PosError
 from pos.spr.hybrid import rewritten_steps
+from pos.storage import jsonable
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Method:
 
     @property
     def effective(self) -> Method:
-        """The same without what has no effect: at eta 0 and gamma 0 it is the plain model."""
+        """The same method with unused values reset: at eta 0 and gamma 0 it is the plain model."""
         method = self
         if not (self.inverts or self.predicts):
             method = replace(method, noise="none", eta=0.0, inversion="next", variance_preserving=False)
@@ -81,5 +83,19 @@ class Method:
 
     @property
     def retrieves(self) -> bool:
-        """Whether a pool is asked: for a clip (ONA) or for captions (SPR)."""
+        """Whether the pool is searched: for a clip (ONA) or for captions (SPR)."""
         return self.inverts or self.rewrites
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the optional parts of a ``Pipeline`` that the method needs."""
+        needed = {"retriever": self.retrieves, "rewriter": self.rewrites, "npnet": self.predicts}
+        return tuple(name for name, is_needed in needed.items() if is_needed)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able: an infinite eta is the text "inf"."""
+        return jsonable(asdict(self))
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Method:
+        return cls(**{**record, "eta": float(record["eta"])})

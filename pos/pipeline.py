@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pos import __version__
-from pos.backbones.base import Backbone
+from pos.backbones.base import Backbone, Conditioning
 from pos.devices import memory_advice
 from pos.diffusion.ddim import Guided, sample
 from pos.diffusion.noise import base_noise, sample_generators
@@ -26,7 +26,7 @@ from pos.ona.inversion import Inverted, Inverter
 from pos.ona.mixture import mix
 from pos.ona.npnet import NPNet
 from pos.ona.reconstruction import Check
-from pos.provenance import Plan, Request, Sample, own_provenance
+from pos.provenance import PipelineSettings, Plan, Provenance, Request, Sample
 from pos.retrieval import Neighbour, Retriever
 from pos.spr.hybrid import HybridSemantics, rewritten_steps
 from pos.spr.rewriting import Rewrite, Rewriter
@@ -35,15 +35,15 @@ from pos.storage import TensorCache, content_hash
 log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "diffusers", "transformers")
-"""Whose versions stand in the provenance."""
+"""Their versions are recorded in the provenance."""
 
 PLANNED_VIDEOS = 1024
-"""Videos prepared at a time: their guided noises are held in memory until they are used."""
+"""Videos prepared at a time; their guided noises stay in memory until they are used."""
 
 
 @dataclass
 class Pipeline:
-    """Makes videos of prompts with one backbone and one method.
+    """Generates videos from prompts with one backbone and one method.
 
     Attributes:
         backbone: the frozen text-to-video model.
@@ -51,14 +51,14 @@ class Pipeline:
         retriever: pool and sentence encoder; needed by ONA and SPR.
         rewriter: needed by SPR.
         npnet: needed by POS*.
-        steps, guidance, frames, height, width: None takes the backbone's own.
+        steps, guidance, frames, height, width: None takes the backbone's default.
         negative_prompt: conditions the unconditional pass of the guidance.
         batch_size: videos denoised at a time; as many clips are inverted at a time as the networks then see.
-        inversion_check: how to look at what inverted noises remember of their clips; None does not look.
-        cache_dir: inversions are kept here.
+        inversion_check: reconstructs clips from their inverted noises; None does not.
+        cache_dir: folder of the cached inversions.
 
     Raises:
-        PosError: the method needs a part that is absent, or a value is outside its range.
+        PosError: a part that the method needs is missing, or a value is outside its range.
     """
 
     backbone: Backbone
@@ -78,11 +78,9 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         defaults = self.backbone.defaults
-        self.steps = defaults.steps if self.steps is None else self.steps
-        self.guidance = defaults.guidance if self.guidance is None else self.guidance
-        self.frames = defaults.frames if self.frames is None else self.frames
-        self.height = defaults.height if self.height is None else self.height
-        self.width = defaults.width if self.width is None else self.width
+        for name in ("steps", "guidance", "frames", "height", "width"):
+            if getattr(self, name) is None:
+                setattr(self, name, getattr(defaults, name))
         for name in ("steps", "frames", "height", "width", "batch_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
@@ -101,16 +99,10 @@ class Pipeline:
 
     @property
     def config_hash(self) -> str:
-        """Hash of everything but prompts and seeds that decides what a video looks like."""
-        parts: list[Any] = [
-            asdict(self.method.effective),
-            self.steps,
-            self.guidance,
-            self.frames,
-            self.height,
-            self.width,
-        ]
-        parts += [self.negative_prompt, self.backbone.fingerprint, str(self.backbone.dtype)]
+        """Hash of everything that decides the pixels of a video, except its prompt and seed."""
+        parts: list[Any] = [asdict(self.method.effective), self.steps, self.guidance]
+        parts += [self.frames, self.height, self.width, self.negative_prompt]
+        parts += [self.backbone.fingerprint, str(self.backbone.dtype)]
         if self.method.retrieves:
             parts += [self.retriever.pool.fingerprint, self.retriever.encoder.fingerprint]
         if self.method.rewrites:
@@ -122,7 +114,7 @@ class Pipeline:
         return content_hash(*parts)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Sample]:
-        """Make the videos in order. Retrieval, rewriting and inversion come first, each from its cache.
+        """Generate the videos in order, after retrieval, rewriting and inversion, which are cached.
 
         Raises:
             PosError: an empty prompt; latents that became NaN; whatever the parts raise.
@@ -137,7 +129,7 @@ class Pipeline:
                 self.method.ddim_eta,
                 self.backbone.defaults.ddim_eta,
             )
-        shared = self._shared_provenance()
+        settings = self._settings()
         with (
             memory_advice(self._size()),
             tqdm(total=len(requests), desc="Generating", unit="video", disable=len(requests) < 2) as progress,
@@ -146,18 +138,18 @@ class Pipeline:
                 plans = self._plan(requests[start : start + PLANNED_VIDEOS])
                 for first in range(0, len(plans), self.batch_size):
                     batch = plans[first : first + self.batch_size]
-                    yield from self._generate_batch(batch, shared)
+                    yield from self._generate_batch(batch, settings)
                     progress.update(len(batch))
 
     def answered(self, requests: Sequence[Request]) -> list[Request]:
-        """Those whose prompts the language model answers now; it is asked again where it did not before."""
+        """Those whose prompts the language model answers; it is asked where its answer is not cached."""
         if not requests:
             return []
         rewrites = self._rewrite([request.prompt for request in requests])[1]
-        return [request for request, rewrite in zip(requests, rewrites, strict=True) if rewrite.heard]
+        return [request for request, rewrite in zip(requests, rewrites, strict=True) if rewrite.answered]
 
     def _size(self) -> str:
-        """What is made at a time, and what to do where that is too much."""
+        """The settings that decide how much memory is needed, and how to need less."""
         return (
             f"batch_size={self.batch_size}, {self.frames} frames of {self.height}x{self.width} pixels and "
             f"{self.backbone.dtype} on {self.backbone.device}: lower batch_size, frames, height or width, "
@@ -165,14 +157,14 @@ class Pipeline:
         )
 
     def _plan(self, requests: Sequence[Request]) -> list[Plan]:
-        """What comes before denoising: neighbours (Eq. 3, 6), rewrites (Eq. 7), inverted noises (Eq. 2)."""
+        """Neighbours (Eq. 3, 6), rewrites (Eq. 7) and inverted noises (Eq. 2) of the requests."""
         neighbours, rewrites = self._rewrite([request.prompt for request in requests])
         inverts = self.method.inverts
         inverted = self._invert([found[0] for found in neighbours]) if inverts else [None] * len(requests)
         return [Plan(*parts) for parts in zip(requests, neighbours, rewrites, inverted, strict=True)]
 
     def _rewrite(self, prompts: Sequence[str]) -> tuple[list[list[Neighbour]], list[Rewrite | None]]:
-        """The nearest captions of each prompt and its rewrite, as far as the method asks for them."""
+        """The neighbours of each prompt and its rewrite, empty and None where the method needs none."""
         neighbours: list[list[Neighbour]] = [[] for _ in prompts]
         rewrites: list[Rewrite | None] = [None for _ in prompts]
         k = self.rewriter.references if self.method.rewrites else 1
@@ -184,13 +176,13 @@ class Pipeline:
         return neighbours, rewrites
 
     def _invert(self, nearest: Sequence[Neighbour]) -> list[Inverted]:
-        """The guided noise of each request's nearest clip; a clip that requests share is inverted once."""
+        """The guided noise of each request's nearest clip; a clip of several requests is inverted once."""
         inverter = Inverter(
             self.backbone,
             TensorCache(self.cache_dir, "inversions"),
             steps=self.steps,
             method=self.method.inversion,
-            batch_size=self.batch_size * (1 if self.guidance == 1 else 2),  # here no guidance doubles it
+            batch_size=self.batch_size * (1 if self.guidance == 1 else 2),  # inverting has no guidance
             check=self.inversion_check is not None,
         )
         clips = sorted({neighbour.index for neighbour in nearest})
@@ -206,27 +198,17 @@ class Pipeline:
         by_clip = dict(zip(clips, inverted, strict=True))
         return [by_clip[neighbour.index] for neighbour in nearest]
 
-    def _generate_batch(self, plans: Sequence[Plan], shared: dict[str, Any]) -> Iterator[Sample]:
+    def _generate_batch(self, plans: Sequence[Plan], settings: PipelineSettings) -> Iterator[Sample]:
         started = time.perf_counter()
-        requests = [plan.request for plan in plans]
-        ids, seeds = [request.id for request in requests], [request.seed for request in requests]
+        ids, seeds = [plan.request.id for plan in plans], [plan.request.seed for plan in plans]
         shape = self.backbone.latent_shape(self.frames, self.height, self.width)
-        eps = base_noise(shape, ids, seeds)
-        eps_start, predicted = self._mix(eps, plans)
-        table = self.backbone.levels(self.steps)
-        guided = Guided(
-            self.backbone.predict,
-            self._semantics(plans).at,
-            None
-            if self.guidance == 1
-            else self.backbone.encode_text([self.negative_prompt]).repeat(len(plans)),
-            self.guidance,
-        )
+        eps_start, predicted = self._mix(base_noise(shape, ids, seeds), plans)
+        guided = Guided(self.backbone.predict, self._semantics(plans).at, self._empty(plans), self.guidance)
         generators = sample_generators(ids, seeds, "ddim_eta") if self.method.ddim_eta > 0 else None
         latents = sample(
             guided,
             eps_start.to(self.backbone.device),
-            table,
+            self.backbone.levels(self.steps),
             ddim_eta=self.method.ddim_eta,
             generators=generators,
             progress=_by_step,
@@ -234,12 +216,13 @@ class Pipeline:
         videos = self.backbone.decode(latents)
         seconds = (time.perf_counter() - started) / len(plans)
         evaluations = guided.evaluations + predicted
-        for plan, video, mixed in zip(plans, videos, eps_start, strict=True):
-            own = own_provenance(plan, mixed, self._eta(plan), evaluations, seconds)
-            yield Sample(plan.request, video, own | shared)
+        for plan, video, start in zip(plans, videos, eps_start, strict=True):
+            eta = self._eta(plan)
+            provenance = Provenance.of(plan, start, eta, evaluations, seconds, settings)
+            yield Sample(plan.request, video, provenance)
 
     def _mix(self, eps: Tensor, plans: Sequence[Plan]) -> tuple[Tensor, int]:
-        """eps_mix of Eq. 4, and the network evaluations that predicting the guided noise took."""
+        """eps_mix of Eq. 4, and how many network evaluations the prediction of the guided noise took."""
         if self.method.inverts:
             guided_noise, evaluations = torch.stack([plan.inverted.noise for plan in plans]), 0
         elif self.method.predicts:
@@ -270,24 +253,31 @@ class Pipeline:
         rewritten = self.backbone.encode_text([plan.rewrite.text for plan in plans])
         return HybridSemantics(rewritten, original, self._rewritten_steps())
 
+    def _empty(self, plans: Sequence[Plan]) -> Conditioning | None:
+        """The conditioning of the unconditional pass, a row for each plan; None without guidance."""
+        if self.guidance == 1:
+            return None
+        return self.backbone.encode_text([self.negative_prompt]).repeat(len(plans))
+
     def _rewritten_steps(self) -> int:
-        """m of Eq. 8, of the steps that are made: VideoCrafter's sampler may add one to those asked for."""
+        """m of Eq. 8, counted in the steps of the level table: VideoCrafter's may have one more."""
         return rewritten_steps(self.backbone.levels(self.steps).steps, self.method.gamma)
 
-    def _shared_provenance(self) -> dict[str, Any]:
-        """What all videos of this pipeline have in common."""
-        return {
-            "method": {**asdict(self.method), "rewritten_steps": self._rewritten_steps()},
-            "backbone": self.backbone.name,
-            "native": asdict(self.backbone.defaults),
-            "steps": self.steps,
-            "guidance": self.guidance,
-            "negative_prompt": self.negative_prompt,
-            "config": self.config_hash,
-            "versions": {"pos": __version__, **{name: version(name) for name in PACKAGES}},
-        }
+    def _settings(self) -> PipelineSettings:
+        """What all videos of this pipeline share in their provenance."""
+        return PipelineSettings(
+            method=self.method,
+            rewritten_steps=self._rewritten_steps(),
+            backbone=self.backbone.name,
+            native=self.backbone.defaults,
+            steps=self.steps,
+            guidance=self.guidance,
+            negative_prompt=self.negative_prompt,
+            config=self.config_hash,
+            versions={"pos": __version__, **{name: version(name) for name in PACKAGES}},
+        )
 
 
 def _by_step(steps: range) -> tqdm:
-    """A second bar on a terminal, where a batch takes long."""
+    """A progress bar of the steps of a batch, shown on a terminal after two seconds."""
     return tqdm(steps, desc="Denoising", unit="step", leave=False, delay=2, disable=None)

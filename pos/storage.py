@@ -8,12 +8,13 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 
@@ -21,6 +22,8 @@ from pos.errors import PosError
 
 if TYPE_CHECKING:
     import torch
+
+Parsed = TypeVar("Parsed")
 
 
 def asset(name: str) -> Path:
@@ -158,6 +161,38 @@ def write_atomic(path: Path, content: bytes | str | Callable[[Path], None]) -> N
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def jsonable(value: Any) -> Any:
+    """A copy of nested containers with NaN and infinities, which JSON lacks, as the texts "nan" and "inf"."""
+    if isinstance(value, dict):
+        return {key: jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(entry) for entry in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_json(path: Path, parse: Callable[[dict[str, Any]], Parsed] = dict) -> Parsed:
+    """Read a JSON file that this package wrote.
+
+    Args:
+        path: the file, which holds an object.
+        parse: turns the object into the result.
+
+    Raises:
+        PosError: the file cannot be read, holds no object, or ``parse`` misses a key or finds a wrong value.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise TypeError("it holds no object")
+        return parse(content)
+    except (KeyError, TypeError, ValueError, OSError, PosError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise PosError(
+            f"{path} is damaged ({reason}): remove it and run the same command again, or choose another "
+            "out=DIR."
+        ) from error
 
 
 class TensorCache:

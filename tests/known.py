@@ -1,4 +1,4 @@
-"""A pipeline and a study of parts with known answers."""
+"""A pipeline, a provenance and a study of parts with known answers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pos.backbones.base import Defaults
 from pos.data.benchmarks.shapes import ShapesBenchmark
 from pos.method import Method
 from pos.ona.npnet import NPNet
+from pos.ona.reconstruction import Reconstruction
 from pos.pipeline import Pipeline
-from pos.retrieval import Retriever
+from pos.provenance import InversionRecord, NoiseStatistics, PipelineSettings, Provenance, Seconds
+from pos.retrieval import Neighbour, Retriever
 from pos.spr.engines import Reply
 from pos.spr.instruction import InstructionTemplate
-from pos.spr.rewriting import Guard, Rewriter
+from pos.spr.rewriting import Guard, Rewrite, Rewriter
 from pos.study.rows import Row
 from pos.study.study import Study
 from tests.closed_form import ColourBackbone, ColourPool, WordCounts, WordsReplaced
@@ -33,7 +36,7 @@ ROWS = {
 def known_pipeline(
     cache: Path, method: Method | None = None, *, words: dict[str, str] | None = None, **changes: Any
 ) -> Pipeline:
-    """A pipeline with a backbone of its own, which remembers what it was asked.
+    """A pipeline with a new backbone, which records its calls.
 
     Args:
         cache: folder of its caches.
@@ -52,6 +55,45 @@ def known_pipeline(
     return Pipeline(method=method or Method(), **parts | changes)
 
 
+def known_provenance(**changes: Any) -> Provenance:
+    """A provenance that uses every field, with an infinite eta and an exact reconstruction.
+
+    Args:
+        changes: of its fields.
+    """
+    settings = PipelineSettings(
+        method=Method(noise="inversion", eta=math.inf, rewrite=True, gamma=0.5),
+        rewritten_steps=2,
+        backbone="colour",
+        native=Defaults(2, 4, 4, 4, 1.0, 8.0),
+        steps=4,
+        guidance=1.0,
+        negative_prompt="blurry",
+        config="0123456789abcdef",
+        versions={"pos": "1"},
+    )
+    parts = {
+        "prompt": "red ring",
+        "id": "test-1",
+        "seed": 3,
+        "rewrite": Rewrite("blue ring", True, 1, 0.5, None, 0.25, 20, 2),
+        "neighbours": [Neighbour(0, "red", "a wall of red paint", 0.5)],
+        "inversion": InversionRecord(
+            evaluations=4,
+            residual=1e-6,
+            seconds=0.5,
+            noise=NoiseStatistics(0.1, 0.8, [0.7, 0.9], 0.01),
+            reconstruction=Reconstruction(math.inf, 0.0, 0.5),
+        ),
+        "eta": math.inf,
+        "start_noise": NoiseStatistics(0.0, 1.0, [1.0, 1.0], 0.02),
+        "evaluations": 8,
+        "seconds": Seconds(1.0, 0.5, 0.25),
+        "settings": settings,
+    }
+    return Provenance(**parts | changes)
+
+
 class Silent(WordsReplaced):
     """Answers nothing as long as ``silent``, as a server that is down or a budget that ran out."""
 
@@ -59,7 +101,7 @@ class Silent(WordsReplaced):
 
     def complete(self, instructions: Sequence[str], *, attempt: int, seed: int) -> Iterator[dict[int, Reply]]:
         if self.silent:
-            yield {row: Reply(problem="out of budget", heard=False) for row in range(len(instructions))}
+            yield {row: Reply(problem="out of budget", answered=False) for row in range(len(instructions))}
         else:
             yield from super().complete(instructions, attempt=attempt, seed=seed)
 

@@ -100,12 +100,14 @@ def test_a_run_goes_on_where_it_was_stopped_and_repeats_nothing(
     assert len(stopped) == 9
 
     monkeypatch.setattr(Pipeline, "generate", generate)
-    asked = []
+    requested = []
     monkeypatch.setattr(
-        Pipeline, "generate", lambda self, todo: asked.extend(r.seed for r in todo) or generate(self, todo)
+        Pipeline,
+        "generate",
+        lambda self, todo: requested.extend(r.seed for r in todo) or generate(self, todo),
     )
     run(cfg)
-    assert asked == [3, 4]
+    assert requested == [3, 4]
     finished = contents(tmp_path / "out")
     assert len(finished) == 15
     assert all(finished[name] == data for name, data in stopped.items())
@@ -114,7 +116,7 @@ def test_a_run_goes_on_where_it_was_stopped_and_repeats_nothing(
 def test_a_model_that_did_not_answer_is_asked_again_by_the_next_run(
     configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    engine, asked = Silent({"red": "blue"}), []
+    engine, requested = Silent({"red": "blue"}), []
     generate = Pipeline.generate
 
     def known(_: DictConfig) -> Pipeline:
@@ -122,7 +124,7 @@ def test_a_model_that_did_not_answer_is_asked_again_by_the_next_run(
         return replace(pipeline, rewriter=replace(pipeline.rewriter, engine=engine))
 
     def noted(self: Pipeline, requests):
-        asked.append(len(requests))
+        requested.append(len(requests))
         return generate(self, requests)
 
     monkeypatch.setattr("pos.generation.build_pipeline", known)
@@ -133,9 +135,9 @@ def test_a_model_that_did_not_answer_is_asked_again_by_the_next_run(
     engine.silent = False
     for _ in range(2):
         run(cfg)
-    assert asked == [2, 0, 2, 0]
-    told = json.loads((tmp_path / "out" / "0000-red-s1.json").read_text())
-    assert (told["rewritten_prompt"], told["rewrite"]["heard"]) == ("blue", True)
+    assert requested == [2, 0, 2, 0]
+    record = json.loads((tmp_path / "out" / "0000-red-s1.json").read_text())
+    assert (record["rewritten_prompt"], record["rewrite"]["answered"]) == ("blue", True)
 
 
 @pytest.mark.parametrize("change", ["steps=5", "negative_prompt=blue", "guidance=2", "backbone.size=6"])
@@ -148,12 +150,29 @@ def test_videos_of_other_settings_are_neither_taken_nor_overwritten(configured, 
     assert contents(tmp_path / "out") == before
 
 
-def test_a_stranger_beside_the_videos_is_refused_and_kept(configured, tmp_path: Path):
+def test_a_file_that_is_no_provenance_is_refused_and_kept(configured, tmp_path: Path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/0000-red-s0.json").write_text("my notes")
-    with pytest.raises(PosError, match="other settings"):
+    with pytest.raises(PosError, match=r"0000-red-s0\.json is damaged .* choose another out=DIR"):
         run(configured("prompt=red"))
     assert contents(tmp_path / "out") == {"0000-red-s0.json": b"my notes"}
+
+
+def test_a_video_of_another_prompt_is_neither_taken_nor_overwritten(configured, tmp_path: Path):
+    run(configured("prompt=red!"))
+    before = contents(tmp_path / "out")
+    with pytest.raises(PosError, match=r"0000-red-s0\.json is of another prompt, and is kept"):
+        run(configured("prompt=red?"))
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_prompt_that_a_file_lists_twice_is_two_videos(configured, tmp_path: Path):
+    (tmp_path / "prompts.txt").write_text("red\nred\n")
+    paths = run(configured(f"prompts={tmp_path / 'prompts.txt'}"))
+    assert [path.name for path in paths] == ["0000-red-s0.json", "0001-red-s0.json"]
+    first, second = (path.read_bytes() for path in (path.with_suffix(".safetensors") for path in paths))
+    assert first == second
+    assert run(configured(f"prompts={tmp_path / 'prompts.txt'}")) == paths
 
 
 def test_two_runs_in_one_folder_are_refused(configured, tmp_path: Path):

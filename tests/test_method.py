@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -75,3 +76,18 @@ def test_a_value_outside_its_range_is_one_sentence(wrong: dict, said: str):
 def test_equal_settings_are_equal_however_they_are_written():
     written = Method(noise="inversion", eta=1, gamma=0, ddim_eta=0)
     assert repr(written) == repr(Method(noise="inversion", eta=1.0, gamma=0.0, ddim_eta=0.0))
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, math.inf])
+def test_a_method_is_read_as_it_was_written(eta: float):
+    method = Method(noise="inversion", eta=eta, rewrite=True, gamma=0.1, variance_preserving=True)
+    record = json.loads(json.dumps(method.to_json(), allow_nan=False))
+    assert Method.from_json(record) == method
+
+
+def test_the_parts_that_a_method_needs():
+    assert Method().parts == ()
+    assert Method(noise="inversion", eta=1).parts == ("retriever",)
+    assert Method(noise="npnet", eta=1).parts == ("npnet",)
+    assert Method(noise="npnet", eta=1, rewrite=True, gamma=1).parts == ("retriever", "rewriter", "npnet")
+    assert Method(noise="npnet", rewrite=True).parts == ()

@@ -91,7 +91,7 @@ class TestNoise:
         for preserving in (False, True):
             method = Method(noise="inversion", eta=math.inf, variance_preserving=preserving)
             (sample,) = make(method).generate(requests)
-            deviation = sample.provenance["start_noise"]["std"]
+            deviation = sample.provenance.start_noise.std
             assert (deviation == pytest.approx(1.0, abs=1e-5)) == preserving
 
     def test_requests_that_share_a_clip_share_one_inversion(self, make, monkeypatch: pytest.MonkeyPatch):
@@ -112,9 +112,9 @@ class TestNoise:
         assert len(again.backbone.calls) == again.steps
         for first, second in zip(samples, repeated, strict=True):
             assert first.video.equal(second.video)
-            assert first.provenance["inversion"] == second.provenance["inversion"]
-            assert second.provenance["evaluations"] == 8, "what a video takes when nothing is cached"
-            assert second.provenance["seconds"]["inversion"] > 0
+            assert first.provenance.inversion == second.provenance.inversion
+            assert second.provenance.evaluations == 8, "what a video takes when nothing is cached"
+            assert second.provenance.seconds.inversion > 0
 
     def test_a_batch_of_many_plans_is_the_same_as_several(self, make, monkeypatch: pytest.MonkeyPatch):
         requests = make_requests(["red", "green", "blue"], [0, 1])
@@ -141,9 +141,9 @@ class TestText:
         )
         (sample,) = pipeline.generate(make_requests(["red"]))
         assert asked == [pipeline.rewriter.template.render([], "red", 20)]
-        assert [found["id"] for found in sample.provenance["neighbours"]] == ["red"]
-        assert sample.provenance["inversion"] is not None
-        assert sample.provenance["rewritten_prompt"] == "blue"
+        assert [found.id for found in sample.provenance.neighbours] == ["red"]
+        assert sample.provenance.inversion is not None
+        assert sample.provenance.rewritten_prompt == "blue"
 
     @pytest.mark.parametrize(
         ("steps", "gamma", "rewritten"),
@@ -154,8 +154,8 @@ class TestText:
         (sample,) = pipeline.generate(make_requests(["a red ring"]))
         asked = [tuple(colours[0].tolist()) for _, colours in denoised(pipeline)]
         assert asked == [COLOURS["blue"]] * rewritten + [COLOURS["red"]] * (steps - rewritten)
-        assert sample.provenance["method"]["rewritten_steps"] == rewritten
-        assert sample.provenance["rewritten_prompt"] == ("a blue ring" if rewritten else None)
+        assert sample.provenance.settings.rewritten_steps == rewritten
+        assert sample.provenance.rewritten_prompt == ("a blue ring" if rewritten else None)
 
     def test_steps_that_the_levels_add_count_as_well(self, make, monkeypatch: pytest.MonkeyPatch):
         """VideoCrafter's sampler makes 7 steps where 6 are asked for."""
@@ -164,7 +164,7 @@ class TestText:
         (sample,) = pipeline.generate(make_requests(["a red ring"]))
         asked = [tuple(colours[0].tolist()) for *_, colours in pipeline.backbone.calls]
         assert asked == [COLOURS["blue"]] * 7
-        assert sample.provenance["method"]["rewritten_steps"] == 7
+        assert sample.provenance.settings.rewritten_steps == 7
 
     def test_gamma_0_is_the_plain_model_bit_by_bit(self, make):
         requests = make_requests(["red", "green"])
@@ -174,7 +174,7 @@ class TestText:
     def test_the_noise_follows_the_original_prompt(self, make):
         """Rewritten or not, clip and predicted noise are those of the prompt."""
         (sample,) = make(ROWS["pos"]).generate(make_requests(["red"]))
-        assert sample.provenance["neighbours"][0]["id"] == "red"
+        assert sample.provenance.neighbours[0].id == "red"
         pipeline = make(ROWS["pos_star"])
         list(pipeline.generate(make_requests(["red"])))
         colours = [tuple(asked[0].tolist()) for *_, asked in pipeline.npnet.backbone.calls]
@@ -185,7 +185,7 @@ class TestText:
         (sample,) = pipeline.generate(make_requests(["red"]))
         (_, _, colours), *_ = pipeline.backbone.calls
         assert colours.tolist() == [list(COLOURS["green"]), list(COLOURS["red"])]
-        assert sample.provenance["evaluations"] == 2 * pipeline.steps
+        assert sample.provenance.evaluations == 2 * pipeline.steps
 
 
 class TestBatches:
@@ -252,15 +252,16 @@ class TestBadInput:
 class TestInversionCheck:
     def test_what_a_noise_remembers_is_recorded(self, make, caplog):
         (plain,) = make(ROWS["ona"]).generate(make_requests(["red"]))
-        assert plain.provenance["inversion"]["reconstruction"] is None
+        assert plain.provenance.inversion.reconstruction is None
         (checked,) = make(ROWS["ona"], inversion_check=Check(min_psnr=0.0)).generate(make_requests(["red"]))
-        found = checked.provenance["inversion"]["reconstruction"]
-        assert set(found) == {"psnr", "latent_error", "seconds"}
-        assert found["psnr"] > 0
-        assert 0 < checked.provenance["inversion"]["ks_distance"] < 1
+        found = checked.provenance.inversion
+        record = found.to_json()["reconstruction"]
+        assert set(record) == {"psnr", "latent_error", "seconds"}
+        assert record["psnr"] > 0
+        assert 0 < found.noise.ks_distance < 1
         assert checked.video.equal(plain.video)
-        assert checked.provenance["config"] == plain.provenance["config"]
-        assert checked.provenance["evaluations"] == plain.provenance["evaluations"]
+        assert checked.provenance.settings == plain.provenance.settings
+        assert checked.provenance.evaluations == plain.provenance.evaluations
         assert "reconstructed at less" not in caplog.text
 
     def test_a_clip_that_was_badly_inverted_is_named(self, make, caplog):
@@ -273,8 +274,8 @@ class TestInversionCheck:
         check = Check(min_psnr=99.0, lower_eta=True)
         pipeline = make(ROWS["ona"], inversion_check=check)
         samples = list(pipeline.generate(requests))
-        etas = [sample.provenance["eta"] for sample in samples]
-        psnrs = [sample.provenance["inversion"]["reconstruction"]["psnr"] for sample in samples]
+        etas = [sample.provenance.eta for sample in samples]
+        psnrs = [sample.provenance.inversion.reconstruction.psnr for sample in samples]
         assert etas == [0.5 * 10 ** ((psnr - 99) / 20) for psnr in psnrs]
         for row, eta in enumerate(etas):
             alone = make(replace(ROWS["ona"], eta=eta))

@@ -1,4 +1,4 @@
-"""What is told of a video: the hash of its settings, and the record beside it."""
+"""The hash of a pipeline's settings, and the provenance of its videos."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pos.generation import jsonable, make_requests
+from pos.generation import make_requests
 from pos.method import Method
 from pos.ona.npnet import NPNet
+from pos.ona.reconstruction import Check
 from pos.pipeline import Pipeline
-from pos.provenance import Request
+from pos.provenance import Cost, Provenance, Request, Seconds
 from tests.closed_form import ColourBackbone
-from tests.known import ROWS, known_pipeline
+from tests.known import ROWS, known_pipeline, known_provenance
 
 
 @pytest.fixture
@@ -25,7 +26,33 @@ def make(tmp_path: Path) -> Callable[..., Pipeline]:
     return lambda *arguments, **changes: known_pipeline(tmp_path / "cache", *arguments, **changes)
 
 
+HASHES = {
+    "baseline": "c73ef4a38ff065b3",
+    "ona": "c4c177cd559614ac",
+    "spr": "f9ba8d20c24b58ce",
+    "pos": "cb95faf5655aa38e",
+    "pos_star": "ddb311c319fcbdfe",
+}
+"""Of the known pipelines: another hash would lose every video that users have generated."""
+LOWERED = "806a43cd2c68910d"
+"""Of the known pipeline with ONA and a check that lowers eta below 99 dB."""
+KEYS = [
+    "prompt", "rewritten_prompt", "rewrite", "neighbours", "id", "seed", "inversion", "eta", "start_noise",
+    "evaluations", "seconds", "method", "backbone", "native", "steps", "guidance", "negative_prompt",
+    "config", "versions",
+]  # fmt: skip
+"""Of the file beside a video, in its order."""
+
+
 class TestHash:
+    @pytest.mark.parametrize("key", ROWS)
+    def test_it_is_the_same_in_every_version(self, make, key: str):
+        assert make(ROWS[key]).config_hash == HASHES[key]
+
+    def test_it_is_the_same_with_a_check_that_lowers_eta(self, make):
+        check = Check(min_psnr=99.0, lower_eta=True)
+        assert make(ROWS["ona"], inversion_check=check).config_hash == LOWERED
+
     @pytest.mark.parametrize(
         "changes",
         [
@@ -90,10 +117,10 @@ class TestHash:
 
 class TestProvenance:
     @pytest.mark.parametrize("key", ROWS)
-    def test_says_all_and_is_json(self, make, key: str):
+    def test_holds_everything_and_is_json(self, make, key: str):
         method = replace(ROWS[key], eta=math.inf if ROWS[key].eta else 0.0)
         (sample,) = make(method, negative_prompt="blurry").generate([Request("red ring", 3, "test-1")])
-        made = json.loads(json.dumps(jsonable(sample.provenance), allow_nan=False))
+        made = json.loads(json.dumps(sample.provenance.to_json(), allow_nan=False))
         rewrites, inverts = key in ("spr", "pos", "pos_star"), key in ("ona", "pos")
         assert (made["prompt"], made["seed"], made["id"]) == ("red ring", 3, "test-1")
         assert made["method"]["eta"] == ("inf" if ROWS[key].eta else 0.0)
@@ -119,5 +146,66 @@ class TestProvenance:
     def test_the_residual_of_a_fixed_point_is_reported(self, make):
         pipeline = make(replace(ROWS["ona"], inversion="fixed_point"), steps=100)
         (sample,) = pipeline.generate(make_requests(["red"]))
-        assert 0 < sample.provenance["inversion"]["residual"] < 1e-3
-        assert sample.provenance["evaluations"] == 100 + sample.provenance["inversion"]["evaluations"] > 300
+        inversion = sample.provenance.inversion
+        assert 0 < inversion.residual < 1e-3
+        assert sample.provenance.evaluations == 100 + inversion.evaluations > 300
+
+    @pytest.mark.parametrize("key", ROWS)
+    def test_it_is_read_as_it_was_written(self, make, key: str):
+        method = replace(ROWS[key], eta=math.inf if ROWS[key].eta else 0.0)
+        check = Check(min_psnr=0.0)
+        (sample,) = make(method, inversion_check=check).generate([Request("red ring", 3, "test-1", "ring")])
+        record = json.loads(json.dumps(sample.provenance.to_json(), allow_nan=False))
+        assert list(record) == KEYS
+        assert Provenance.from_json(record) == sample.provenance
+        assert Provenance.from_json(record).to_json() == record
+
+    def test_every_field_is_read_as_it_was_written(self):
+        provenance = known_provenance()
+        record = json.loads(json.dumps(provenance.to_json(), allow_nan=False))
+        assert (
+            record["inversion"]["reconstruction"]["psnr"] == record["eta"] == record["method"]["eta"] == "inf"
+        )
+        assert Provenance.from_json(record) == provenance
+
+    def test_the_form_of_earlier_versions_is_read(self):
+        record = known_provenance().to_json()
+        record["rewrite"]["heard"] = not record["rewrite"].pop("answered")
+        found = Provenance.from_json(record)
+        assert (found.answered, found.rewrite.answered) == (False, False)
+        assert found.to_json()["rewrite"]["answered"] is False
+        for name in ("heard", "instruction_tokens", "reply_tokens"):
+            del record["rewrite"][name]
+        for name in ("eta", "native"):
+            del record[name]
+        for noise in (record["start_noise"], record["inversion"]):
+            del noise["ks_distance"]
+        del record["inversion"]["reconstruction"]
+        found = Provenance.from_json(record)
+        assert (found.answered, found.eta, found.settings.native) == (True, math.inf, None)
+        assert found.inversion.reconstruction is found.inversion.noise.ks_distance is None
+
+    def test_what_was_not_rewritten_needs_no_answer(self):
+        assert known_provenance(rewrite=None).answered
+        assert known_provenance(rewrite=None).rewritten_prompt is None
+
+    def test_texts_of_a_table(self):
+        assert known_provenance().texts == ["red ring", "blue ring", "a wall of red paint"]
+        assert known_provenance(rewrite=None, neighbours=[]).texts == ["red ring", "", ""]
+
+
+def test_cost_is_the_mean_over_videos_of_all_stages():
+    cost = Cost.of(
+        [
+            known_provenance(evaluations=20, seconds=Seconds(1.0, 0.5, 0.0)),
+            known_provenance(evaluations=30, seconds=Seconds(2.0, 0.0, 0.5)),
+        ]
+    )
+    assert cost.to_json() == {
+        "evaluations": 25.0,
+        "seconds": 2.0,
+        "seconds_sampling": 1.5,
+        "seconds_inversion": 0.25,
+        "seconds_rewriting": 0.25,
+    }
+    assert Cost.from_json(cost.to_json()) == cost

@@ -11,18 +11,13 @@ from torch import Tensor
 from pos.errors import PosError
 
 
-def sample_id(prompt: str) -> str:
-    """The id of a sample that has none of its own: a hash of its prompt (16 hex digits)."""
-    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
-
-
 def sample_generators(
     sample_ids: Sequence[str], seeds: Sequence[int], stream: str = "eps"
 ) -> list[torch.Generator]:
     """One CPU generator per sample, seeded with the sha256 of (stream, seed, id).
 
     Args:
-        sample_ids: the benchmark's ids, or ``sample_id(prompt)``.
+        sample_ids: the ids of the prompts (``pos.data.prompts.Prompt.id``).
         seeds: one a sample.
         stream: the purpose of the numbers; different streams are independent of each other.
 

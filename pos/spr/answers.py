@@ -19,12 +19,12 @@ def read_answer(body: str, instruction: str, seconds: float) -> Reply:
 
     Args:
         body: of the HTTP answer, anything.
-        instruction: what was asked; counted where the server reports no usage.
+        instruction: of the request; its length is counted where the server reports no usage.
         seconds: what the reply took.
 
     Returns:
         The reply; its problem is ``unreadable`` where the body is no chat completion, and then the model was
-        not heard, ``refused`` where the model or a filter declined.
+        not answered, ``refused`` where the model or a filter declined.
     """
     answer, content, problem = None, None, None
     try:

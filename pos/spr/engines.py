@@ -1,4 +1,4 @@
-"""What the rewriter asks of a language model (the LLM of Eq. 7): instructions in, replies as they come."""
+"""The interface of a language model (the LLM of Eq. 7): instructions in, replies out as they arrive."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pos.errors import PosError
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of one instruction.
+    """The outcome of one instruction.
 
     Attributes:
         text: as the model wrote it; empty where there is none.
-        problem: why there is none, in a word or two (``refused``, ``no answer``); None where there is.
-        heard: False where the model never answered, so that another run may ask again.
-        instruction_tokens, reply_tokens: what was read and written, in the model's tokens.
+        problem: why there is no text, in one or two words (``refused``, ``no answer``); else None.
+        answered: False where the model did not answer, so that another run requests the reply again.
+        instruction_tokens, reply_tokens: tokens of the model, read and written.
         seconds: this reply's share of the time that the replies took.
     """
 
     text: str = ""
     problem: str | None = None
-    heard: bool = True
+    answered: bool = True
     instruction_tokens: int = 0
     reply_tokens: int = 0
     seconds: float = 0.0
@@ -33,15 +33,15 @@ class Engine(Protocol):
     """A language model.
 
     Attributes:
-        fingerprint: hash of all that changes the replies; known without loading the model.
+        fingerprint: hash of everything that changes the replies; known without loading the model.
     """
 
     fingerprint: str
 
     def complete(self, instructions: Sequence[str], *, attempt: int, seed: int) -> Iterator[dict[int, Reply]]:
-        """One reply to each instruction by its index, in groups as they come.
+        """One reply to each instruction by its index, in groups as they arrive.
 
-        Another attempt (0, 1, ...) or seed asks for another reply.
+        Another attempt (0, 1, ...) or seed requests another reply.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Similarity(Protocol):
-    """What the guard asks of a sentence encoder."""
+    """The part of a sentence encoder that the guard needs."""
 
     fingerprint: str
 
@@ -81,7 +81,7 @@ class Rewrite:
         reason: why the last reply was rejected, or why none came; None when accepted.
         seconds: the prompt's share of the time its rewriting took, once.
         instruction_tokens, reply_tokens: what the model read and wrote in all attempts, in its tokens.
-        heard: False where the model did not answer in the end (a server that is down, a budget that ran
+        answered: False where the model did not answer in the end (a server that is down, a budget that ran
             out), so that another run may come to another outcome.
     """
 
@@ -93,7 +93,7 @@ class Rewrite:
     seconds: float = 0.0
     instruction_tokens: int = 0
     reply_tokens: int = 0
-    heard: bool = True
+    answered: bool = True
 
     def after(self, earlier: Rewrite | None) -> Rewrite:
         """This outcome of a later attempt, with the cost of the earlier ones."""
@@ -119,12 +119,13 @@ class Question:
 class Rewriter:
     """Rewrites prompts with a language model and references (Eq. 7), guarded and cached.
 
-    What a model answers is kept as it comes, so that a killed run asks nothing twice, and another guard asks
-    nothing new. A prompt that the model never answered falls back to itself; another run asks again.
+    Every reply is cached when it arrives, so that a killed run requests nothing twice, and another guard
+    requests nothing new. A prompt that the model did not answer falls back to itself, and the next run
+    requests it again.
 
     Attributes:
         engine: the language model.
-        template: the instruction; None asks with the prompt itself and takes the reply as it is (a table).
+        template: the instruction; None sends the prompt itself and takes the reply unchanged (a table).
         guard: when a rewrite is refused.
         cache: root folder of the cache; replies go to ``replies.jsonl`` there.
         references: k, how many references the caller should retrieve for a prompt (Eq. 6; the paper's is 5).
@@ -140,19 +141,19 @@ class Rewriter:
     cache: Path | str
     references: int = 5
     seed: int = 0
-    _heard: RecordCache = field(init=False, repr=False)
-    _unheard: dict[str, Reply] = field(init=False, repr=False, default_factory=dict)
+    _answered: RecordCache = field(init=False, repr=False)
+    _unanswered: dict[str, Reply] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.references < 0:
             raise PosError(f"references is {self.references}: a rewrite takes 0 or more of them.")
         if self.template is not None:
             self.template.body(self.references)
-        self._heard = RecordCache(self.cache, "replies")
+        self._answered = RecordCache(self.cache, "replies")
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that decides a rewrite but the prompt, its references and the guard's encoder."""
+        """Hash of everything that determines a rewrite but the prompt, its references and the encoder."""
         text = None if self.template is None else self.template.body(self.references)
         return content_hash(text, asdict(self.guard), self.engine.fingerprint, self.references, self.seed)
 
@@ -168,7 +169,7 @@ class Rewriter:
         Args:
             prompts: n prompts; equal ones with equal references are rewritten once.
             references: n lists of captions, nearest first (Eq. 6).
-            encoder: the sentence encoder that the guard asks.
+            encoder: the sentence encoder of the guard.
 
         Raises:
             PosError: another number of references than of prompts; whatever the engine raises.
@@ -189,7 +190,7 @@ class Rewriter:
                 if not rewrites[question].accepted and rewrites[question].attempts == attempt + 1
             ]
         if news:
-            log.info("%s.", told(summarize(list(rewrites.values()))))
+            log.info("%s.", describe(summarize(list(rewrites.values()))))
         return [rewrites[question] for question in questions]
 
     def _instruction(self, prompt: str, examples: Sequence[str]) -> str:
@@ -198,20 +199,20 @@ class Rewriter:
         return self.template.render(examples, prompt, self.guard.max_words)
 
     def _ask(self, questions: Sequence[Question], attempt: int) -> bool:
-        """Get the replies that are not there yet, and keep each as it comes; whether there were any."""
+        """Request the replies that are not cached and cache each when it arrives; whether there were any."""
         keys = {self._key(question, attempt): question.instruction for question in questions}
-        new = [key for key in keys if self._heard.get(key) is None and key not in self._unheard]
+        new = [key for key in keys if self._answered.get(key) is None and key not in self._unanswered]
         if not new:
             return False
         label = "Rewriting prompts" if attempt == 0 else f"Rewriting again ({attempt})"
         with tqdm(total=len(new), desc=label, unit="prompt") as progress:
-            asked = [keys[key] for key in new]
-            for replies in self.engine.complete(asked, attempt=attempt, seed=self.seed):
+            instructions = [keys[key] for key in new]
+            for replies in self.engine.complete(instructions, attempt=attempt, seed=self.seed):
                 for row, reply in replies.items():
-                    if reply.heard:
-                        self._heard.put(new[row], asdict(reply))
+                    if reply.answered:
+                        self._answered.put(new[row], asdict(reply))
                     else:
-                        self._unheard[new[row]] = reply
+                        self._unanswered[new[row]] = reply
                 progress.update(len(replies))
         return True
 
@@ -221,9 +222,9 @@ class Rewriter:
     def _judge(
         self, questions: Sequence[Question], attempt: int, encoder: Similarity
     ) -> Iterator[tuple[Question, Rewrite]]:
-        """What the guard makes of the replies of an attempt."""
+        """Each question with the outcome of its reply in this attempt."""
         keys = [self._key(question, attempt) for question in questions]
-        replies = [self._unheard.get(key) or Reply(**self._heard.get(key)) for key in keys]
+        replies = [self._unanswered.get(key) or _stored_reply(self._answered.get(key)) for key in keys]
         clean = one_line if self.template is None else clean_reply
         texts = [clean(reply.text) for reply in replies]
         said = [(question.prompt, text) for question, text in zip(questions, texts, strict=True) if text]
@@ -237,21 +238,15 @@ class Rewriter:
                 Rewrite(
                     text=question.prompt if reason else text,
                     accepted=reason is None,
-                    attempts=attempt + reply.heard,
+                    attempts=attempt + reply.answered,
                     similarity=cosine,
                     reason=reason,
                     seconds=reply.seconds,
                     instruction_tokens=reply.instruction_tokens,
                     reply_tokens=reply.reply_tokens,
-                    heard=reply.heard,
+                    answered=reply.answered,
                 ),
             )
-
-
-def unheard(provenance: Mapping[str, Any]) -> bool:
-    """Whether a video was made of its prompt because the language model did not answer."""
-    rewrite = provenance.get("rewrite")
-    return rewrite is not None and not rewrite.get("heard", True)
 
 
 def summarize(rewrites: Sequence[Rewrite]) -> dict[str, Any]:
@@ -266,8 +261,8 @@ def summarize(rewrites: Sequence[Rewrite]) -> dict[str, Any]:
     }
 
 
-def told(summary: dict[str, Any]) -> str:
-    """A summary in words."""
+def describe(summary: dict[str, Any]) -> str:
+    """A summary as one sentence."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in summary["fallbacks"].items())
     return (
         f"{summary['accepted']} of {summary['prompts']} rewrites accepted "
@@ -275,3 +270,8 @@ def told(summary: dict[str, Any]) -> str:
         f"{f' ({reasons})' if reasons else ''}; {summary['instruction_tokens']} tokens read, "
         f"{summary['reply_tokens']} written"
     )
+
+
+def _stored_reply(record: dict[str, Any] | None) -> Reply:
+    """A cached reply; earlier versions wrote ``heard`` for ``answered``."""
+    return Reply(**{"answered" if name == "heard" else name: value for name, value in (record or {}).items()})

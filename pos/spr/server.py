@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pos.errors import PosError, require
 from pos.spr.answers import read_answer, seconds_to_wait
 from pos.spr.engines import Reply, at_attempt, check_temperatures
-from pos.spr.traffic import Traffic, as_they_come
+from pos.spr.traffic import Traffic, as_completed
 from pos.storage import content_hash
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class OpenAIEngine:
             completion, or not at all.
         backoff_ms: the wait before the first of them; it doubles. Where the server says Retry-After, all
             requests wait that long instead.
-        longest_wait_ms: a server that wants more is asked no more in this run.
+        longest_wait_ms: a server that requires a longer pause gets no more requests in this run.
         budget: tokens, of instructions and replies, in this run; None is no limit. Requests under way when it
             is spent are still used.
 
@@ -91,7 +91,7 @@ class OpenAIEngine:
         self._traffic = Traffic(budget, base_url, self.longest_wait)
 
     def complete(self, instructions: Sequence[str], *, attempt: int, seed: int) -> Iterator[dict[int, Reply]]:
-        """Each reply as it comes, by the index of its instruction.
+        """Each reply when it arrives, by the index of its instruction.
 
         Raises:
             PosError: the package ``openai`` or the key is absent, or the server refuses key or model.
@@ -99,32 +99,32 @@ class OpenAIEngine:
         _ = self._client  # made before there are threads
         self._traffic.open()
         threads = min(self.concurrency, len(instructions))
-        asked = [self._arguments(text, attempt, seed) for text in instructions]
+        requests = [self._arguments(text, attempt, seed) for text in instructions]
         try:
-            for row, reply in as_they_come(partial(self._ask, threads=threads), asked, threads):
+            for row, reply in as_completed(partial(self._ask, threads=threads), requests, threads):
                 yield {row: reply}
         finally:
             self._traffic.stop()
 
     def _arguments(self, instruction: str, attempt: int, seed: int) -> dict[str, Any]:
-        """What is sent."""
-        asked = {
+        """The arguments of a request."""
+        arguments = {
             "model": self.model,
             "messages": [{"role": "user", "content": instruction}],
             "seed": seed + attempt,
         }
         if self.temperatures is None:
-            return {**asked, "max_completion_tokens": self.max_new_tokens}
+            return {**arguments, "max_completion_tokens": self.max_new_tokens}
         temperature = at_attempt(self.temperatures, attempt)
-        return {**asked, "max_tokens": self.max_new_tokens, "temperature": temperature}
+        return {**arguments, "max_tokens": self.max_new_tokens, "temperature": temperature}
 
     def _ask(self, arguments: dict[str, Any], threads: int) -> Reply:
-        """One reply, asked for as often as it is worth it; its time is a share of that of all threads."""
+        """One reply, with retries where they may help; its time is a share of that of all threads."""
         began, given_up = time.monotonic(), UnansweredError("no answer", "no attempt")
         for retry in range(self.retries + 1):
             closed = self._traffic.problem()
             if closed is not None:
-                return Reply(problem=closed, heard=False)
+                return Reply(problem=closed, answered=False)
             try:
                 reply = self._answer(arguments)
                 return replace(reply, seconds=(time.monotonic() - began) / threads)
@@ -136,18 +136,18 @@ class OpenAIEngine:
                 if last:
                     break
         self._traffic.unanswered(given_up.problem, given_up.detail)
-        return Reply(problem=given_up.problem, heard=False, seconds=(time.monotonic() - began) / threads)
+        return Reply(problem=given_up.problem, answered=False, seconds=(time.monotonic() - began) / threads)
 
     def _answer(self, arguments: dict[str, Any]) -> Reply:
-        """What the model said; its time is not known here.
+        """The reply of the model, without its time.
 
         Raises:
-            UnansweredError: nothing, though a body may have come: a proxy's page, half an answer.
+            UnansweredError: there is no answer, though perhaps a body: a page of a proxy, half an answer.
             PosError: as ``_request``.
         """
         reply = read_answer(self._request(arguments), arguments["messages"][0]["content"], 0.0)
         self._traffic.answered(reply)
-        if not reply.heard:
+        if not reply.answered:
             raise UnansweredError(reply.problem or "unreadable", "no chat completion")
         return reply
 
@@ -181,7 +181,7 @@ class OpenAIEngine:
         return bytes(body)
 
     def _explain(self, error: openai.APIStatusError) -> UnansweredError | PosError:
-        """What an answer other than 200 means."""
+        """The error that a status other than 200 stands for."""
         status = error.status_code
         if status == 401:
             which = f"the key in {KEY}" if _key() else f"requests without a key, and {KEY} is not set"
@@ -203,7 +203,7 @@ class OpenAIEngine:
     def _client(self) -> openai.OpenAI:
         package, key = require("openai", extra="engines"), _key()
         if not key and urlsplit(self.base_url).hostname == NEEDS_KEY:
-            raise PosError(f"{self.base_url} asks for a key: set {KEY} in the environment.")
+            raise PosError(f"{self.base_url} needs a key: set {KEY} in the environment.")
         return package.OpenAI(
             api_key=key or "none", base_url=self.base_url, timeout=self.timeout, max_retries=0
         )

@@ -1,4 +1,4 @@
-"""What the requests of a run share: its budget, the pauses their server asks for, and whether to go on."""
+"""State that the requests of a run share: budget, pauses that the server requires, whether to go on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pos.spr.engines import Reply
 log = logging.getLogger(__name__)
 
 PATIENCE = 16
-"""Prompts in a row without an answer, after which a run may ask for no more."""
+"""Prompts in a row without an answer after which a run may stop requesting."""
 
 LONGEST_SILENCE = 300.0  # seconds without an answer that it takes too, unless the server rejects them all
 
@@ -28,8 +28,8 @@ class Traffic:
 
     Args:
         budget: tokens that may be used; None is no limit.
-        server: its name, for what is said.
-        longest_wait: seconds; a server that asks for a longer pause is asked no more.
+        server: its name, for messages.
+        longest_wait: seconds; a server that requires a longer pause gets no more requests.
     """
 
     def __init__(self, budget: int | None, server: str, longest_wait: float = math.inf) -> None:
@@ -40,30 +40,30 @@ class Traffic:
         self._failure: PosError | None = None
         self._closed: str | None = None
         self._spent = self._unanswered = 0
-        self._heard = time.monotonic()
+        self._last_answer = time.monotonic()
         self._resume = 0.0
 
     def open(self) -> None:
-        """Requests begin, again."""
+        """Allow requests, again."""
         with self._lock:
             self._stopped = False
             if self._closed is None:
                 self._no_more.clear()
-            self._heard = time.monotonic()
+            self._last_answer = time.monotonic()
 
     def stop(self) -> None:
-        """Nobody waits for requests any more."""
+        """End all waiting for requests."""
         with self._lock:
             self._stopped = True
             self._no_more.set()
 
     def fail(self, failure: PosError) -> PosError:
-        """What would fail for every prompt stops the run: whoever asks next gets it too."""
+        """Stop the run with an error that every prompt would get; the next request raises it too."""
         self._failure = failure
         return failure
 
     def problem(self) -> str | None:
-        """Why no more is asked, once the pause that the server asked for is over; None: ask.
+        """Wait for the end of a required pause; return why there are no more requests, or None.
 
         Raises:
             PosError: what stopped the run.
@@ -83,36 +83,36 @@ class Traffic:
                 )
             return self._closed
 
-    def rest(self, asked: float | None, otherwise: float) -> None:
-        """Wait before the next request: all requests as long as the server asked, or this one.
+    def rest(self, required: float | None, otherwise: float) -> None:
+        """Wait before the next request: all of them for the required pause, or this one for ``otherwise`` s.
 
-        Nobody waits longer than ``longest_wait``: a server that asks for more is asked no more.
+        No request waits longer than ``longest_wait``: a server that requires more gets no more requests.
         """
-        if asked is None:
+        if required is None:
             self._no_more.wait(otherwise)
             return
         with self._lock:
-            if asked <= self.longest_wait:
-                self._resume = max(self._resume, time.monotonic() + asked)
+            if required <= self.longest_wait:
+                self._resume = max(self._resume, time.monotonic() + required)
             elif self._closed is None:
                 self._close(
                     "no answer",
-                    f"{self.server} asks for a pause of {asked:.1f} s, and longest_wait_ms allows "
+                    f"{self.server} requires a pause of {required:.1f} s, and longest_wait_ms allows "
                     f"{self.longest_wait:g} s: the prompts that are left stay as they are; run again later.",
                 )
 
     def answered(self, reply: Reply) -> None:
-        """A body came: count its tokens. It is an answer only where the model is heard in it."""
+        """Count the tokens of a body; it is an answer of the model only where ``reply.answered``."""
         with self._lock:
             self._spent += reply.instruction_tokens + reply.reply_tokens
-            if reply.heard:
-                self._unanswered, self._heard = 0, time.monotonic()
+            if reply.answered:
+                self._unanswered, self._last_answer = 0, time.monotonic()
 
     def unanswered(self, problem: str, detail: str) -> None:
-        """A prompt was given up."""
+        """Count a prompt without an answer."""
         with self._lock:
             self._unanswered += 1
-            silent = time.monotonic() - self._heard > LONGEST_SILENCE or problem == "rejected"
+            silent = time.monotonic() - self._last_answer > LONGEST_SILENCE or problem == "rejected"
             if self._closed is None and self._unanswered >= PATIENCE and silent:
                 self._close(
                     problem,
@@ -126,7 +126,7 @@ class Traffic:
         log.warning("%s", sentence)
 
 
-def as_they_come(work: Callable[[Any], Any], items: Sequence[Any], threads: int) -> Iterator[tuple[int, Any]]:
+def as_completed(work: Callable[[Any], Any], items: Sequence[Any], threads: int) -> Iterator[tuple[int, Any]]:
     """The index and the result of each item, in the order in which threads are done with them.
 
     A process does not wait for these threads at its end, as it does for those of an executor: after Ctrl-C a
@@ -146,7 +146,7 @@ def as_they_come(work: Callable[[Any], Any], items: Sequence[Any], threads: int)
             result: Future[Any] = Future()
             try:
                 result.set_result(work(item))
-            except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+            except Exception as error:  # noqa: BLE001 - raised where the result is read
                 result.set_exception(error)
             done.put((index, result))
 

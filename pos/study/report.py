@@ -1,4 +1,4 @@
-"""What a study leaves behind: its table in every format, its records, its drawings and its report."""
+"""The files of a study: its table in every format, its results, its charts and its report."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pos.generation import jsonable
 from pos.reporting.cells import ATTRIBUTES, COST, EXTRAS, METRICS, Column
 from pos.reporting.charts.curves import curve, sweep_points
 from pos.reporting.html import Curve, Panel, write_report
 from pos.reporting.published import find_published
 from pos.reporting.tables import Table
-from pos.spr.rewriting import told
+from pos.spr.rewriting import describe
 from pos.storage import asset, write_atomic
 from pos.study.figures.base import Finding
+from pos.study.results import NoiseSummary, RewriteSummary, StudyResults
 from pos.study.study import Study
 
 RECORDED_SWEEP = "shapes/eta_sweep.json"
@@ -24,8 +24,8 @@ RECORDED_SWEEP = "shapes/eta_sweep.json"
 
 CURVES = ("fvd", "clipsim", "accuracy")
 
-NOTHING = Finding({}, [])
-"""What a study without a figure found beside its table."""
+NO_FINDING = Finding({}, [])
+"""Of a study without a figure."""
 
 SUMMARY = (
     "POS improves the two inputs of a frozen text-to-video model, the noise (ONA, or NPNet in POS*) and the "
@@ -35,19 +35,20 @@ SUMMARY = (
 
 def write_files(
     study: Study,
-    results: dict[str, Any],
+    results: StudyResults,
     *,
     report_prompts: int,
     published: Path | None = None,
     over: str | None = None,
     finding: Finding | None = None,
 ) -> Table:
-    """``NAME.md``, ``.csv``, ``.tex``, ``.json``, ``.html``, drawings, ``results.jsonl`` and ``report.html``.
+    """Write the files of a study to its folder.
 
-    All go to the study's folder; the last two are those of the study that was run last.
+    ``STUDY.md``, ``.csv``, ``.tex``, ``.json``, ``.html`` and images; ``results.jsonl`` and ``report.html``
+    are those of the study that was run last.
 
     Args:
-        study: whose videos are all there.
+        study: with all its videos.
         results: of ``score_study``.
         report_prompts: prompts whose videos the report shows.
         published: folder of the paper's tables; None takes the shipped ones.
@@ -58,43 +59,61 @@ def write_files(
         The main table.
 
     Raises:
-        PosError: the folder cannot be written, or a published table is not one.
+        PosError: the folder cannot be written, or a published table cannot be read.
     """
-    backbone = study.pipeline.backbone.name.replace(".", "")  # v0.9 is v09 where files are named
-    paper = find_published(study.name, backbone, study.benchmark.name, published)
-    title = _title(study)
-    table = Table.of(title, results, [*_columns(results, METRICS + EXTRAS), *COST], paper)
-    details = Table.of("Accuracy by attribute", results, _columns(results, ATTRIBUTES))
-    finding = finding or NOTHING
-    table = replace(table, notes=[*table.notes, *finding.notes])
-    tables = [found for found in (table, details) if found.columns]
-    notes = [*results["notes"], *_notes(study, results)]
-    drawings = {**_sweep(results, over, "This study."), **finding.drawings}
-    shown: dict[str, str | bytes] = {
-        f"{study.name}-{name}.png": png for name, png in finding.pictures.items()
-    }
-    shown |= {f"{study.name}-{name}.svg": drawing.svg for name, drawing in drawings.items()}
-    texts = _texts(tables, notes, list(shown))
-    record = jsonable({**results, "figure": finding.measured})
+    finding = finding or NO_FINDING
+    results = replace(results, figure=finding.measured)
+    record = results.to_json()
+    tables = _tables(study, results, record, published, finding.notes)
+    notes = [*results.notes, *_notes(study, results)]
+    charts = {**_sweep(record, over, "This study."), **finding.drawings}
+    images: dict[str, str | bytes] = {}
+    images |= {f"{study.name}-{name}.png": png for name, png in finding.pictures.items()}
+    images |= {f"{study.name}-{name}.svg": chart.svg for name, chart in charts.items()}
+    texts = _texts(tables, notes, list(images))
     texts["json"] = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    for name, content in (shown | {f"{study.name}.{kind}": text for kind, text in texts.items()}).items():
+    for name, content in (images | {f"{study.name}.{kind}": text for kind, text in texts.items()}).items():
         write_atomic(study.out / name, content)
     study.write_records(study.out / "results.jsonl")
     page = study.out / f"{study.name}.html"
     write_report(
         page,
-        title=title,
+        title=_title(study),
         summary=SUMMARY,
         tables=tables,
-        curves=list(drawings.values()) or _recorded(results),
+        curves=list(charts.values()) or _recorded(results),
         pictures=finding.pictures,
         panels=_panels(study, report_prompts),
         notes=notes,
-        setting=results["setting"],
+        setting=results.setting.to_json(),
         fps=study.pipeline.backbone.defaults.fps,
     )
     write_atomic(study.out / "report.html", page.read_bytes())
-    return table
+    return tables[0]
+
+
+def _tables(
+    study: Study,
+    results: StudyResults,
+    record: dict[str, Any],
+    published: Path | None,
+    notes: Sequence[str],
+) -> list[Table]:
+    """The main table, and the accuracy by attribute where it was measured.
+
+    Args:
+        study: of the results.
+        results: what the table shows.
+        record: their JSON form.
+        published: folder of the paper's tables.
+        notes: of the figure.
+    """
+    backbone = study.pipeline.backbone.name.replace(".", "")  # v0.9 is v09 in the names of the files
+    paper = find_published(study.name, backbone, study.benchmark.name, published)
+    main = Table.of(_title(study), record, [*_columns(results, METRICS + EXTRAS), *COST], paper)
+    details = Table.of("Accuracy by attribute", record, _columns(results, ATTRIBUTES))
+    main = replace(main, notes=[*main.notes, *notes])
+    return [main, details] if details.columns else [main]
 
 
 def _title(study: Study) -> str:
@@ -104,15 +123,18 @@ def _title(study: Study) -> str:
     return f"{study.name} on {study.benchmark.name}: {prompts} prompts, T = {study.pipeline.steps}"
 
 
-def _columns(results: dict[str, Any], columns: Sequence[Column]) -> list[Column]:
-    """Those that a row has a value for, or a reason why not."""
-    rows = results["rows"].values()
-    return [c for c in columns if any(c.key in row["metrics"] or c.key in row["absent"] for row in rows)]
+def _columns(results: StudyResults, columns: Sequence[Column]) -> list[Column]:
+    """Those that a row has a value for, or a reason why it is missing."""
+    return [
+        column
+        for column in columns
+        if any(column.key in row.metrics or column.key in row.missing for row in results.rows.values())
+    ]
 
 
-def _texts(tables: list[Table], notes: list[str], shown: list[str]) -> dict[str, str]:
-    """The tables by the kind of file; the Markdown has the notes and shows the drawings too."""
-    links = [f"![{Path(name).stem}]({name})\n" for name in shown]
+def _texts(tables: list[Table], notes: list[str], images: list[str]) -> dict[str, str]:
+    """The tables by file ending; the Markdown also has the notes and links to the images."""
+    links = [f"![{Path(name).stem}]({name})\n" for name in images]
     listed = "".join(f"- {note}\n" for note in notes)
     parts = [*(table.to_markdown() for table in tables), *links, listed]
     texts = {"md": "\n".join(parts)}
@@ -121,10 +143,10 @@ def _texts(tables: list[Table], notes: list[str], shown: list[str]) -> dict[str,
     return texts
 
 
-def _notes(study: Study, results: dict[str, Any]) -> list[str]:
-    """What a reader must know to trust the numbers."""
+def _notes(study: Study, results: StudyResults) -> list[str]:
+    """What a reader must know to interpret the numbers."""
     notes = []
-    if _is_shapes(results):
+    if results.is_shapes:
         notes.append(
             "Shapes is a small synthetic world: its numbers are never comparable with those of the paper."
         )
@@ -137,58 +159,57 @@ def _notes(study: Study, results: dict[str, Any]) -> list[str]:
         notes.append("Cost counts what a video takes when nothing is cached.")
     if "source" in study.settings:
         notes.append(f"eta and gamma: {study.settings['source']}")
-    for row in results["rows"].values():
-        if row["rewriting"]:
-            notes.append(_told_of_rewrites(row, _is_shapes(results)))
-        if row["noise"]:
-            notes.append(_told_of_noise(row))
+    for row in results.rows.values():
+        if row.rewriting:
+            notes.append(_rewriting_note(row.label, row.rewriting, results.is_shapes))
+        if row.noise:
+            notes.append(_noise_note(row.label, row.noise))
     return notes
 
 
-def _told_of_rewrites(row: dict[str, Any], of_shapes: bool) -> str:
-    found = row["rewriting"]
+def _rewriting_note(label: str, found: RewriteSummary, is_shapes: bool) -> str:
     changed = ""
-    if of_shapes:
-        changed = f"; {found['changed_attribute']} changed an attribute that the prompt names"
-    return f"{row['label']}: {told(found)}{changed}."
+    if is_shapes:
+        changed = f"; {found.changed_attribute} changed an attribute that the prompt names"
+    return f"{label}: {describe(found.to_json())}{changed}."
 
 
-def _told_of_noise(row: dict[str, Any]) -> str:
-    found = row["noise"]
-    told = f"{row['label']}: starting noise of mean {found['start_mean']:+.3f}"
-    told += f", deviation {found['start_std']:.3f}"
-    if found["inverted_std"] is not None:
-        told += f", inverted noise of deviation {found['inverted_std']:.3f}"
-    if found["reconstruction_psnr"] is not None:
-        told += f", clips sampled back from it at {found['reconstruction_psnr']:.1f} dB"
-        told += f" ({found['least_reconstruction_psnr']:.1f} at the least)"
-    return f"{told}."
+def _noise_note(label: str, found: NoiseSummary) -> str:
+    note = f"{label}: starting noise of mean {found.start_mean:+.3f}, deviation {found.start_std:.3f}"
+    if found.inverted_std is not None:
+        note += f", inverted noise of deviation {found.inverted_std:.3f}"
+    if found.reconstruction_psnr is not None:
+        note += f", clips sampled back from it at {found.reconstruction_psnr:.1f} dB"
+        note += f" ({found.least_reconstruction_psnr:.1f} at the least)"
+    return f"{note}."
 
 
-def _is_shapes(results: dict[str, Any]) -> bool:
-    return results["setting"]["benchmark"].startswith("shapes")
-
-
-def _recorded(results: dict[str, Any]) -> list[Curve]:
-    """The recorded sweep over eta, beside other results of the same world alone."""
-    if not _is_shapes(results):
+def _recorded(results: StudyResults) -> list[Curve]:
+    """The recorded sweep over eta, beside other results of Shapes only."""
+    if not results.is_shapes:
         return []
     recorded = json.loads(asset(RECORDED_SWEEP).read_text())
     setting = recorded["setting"]
-    told = (
+    caption = (
         f"Recorded: +ONA on {setting['prompts']} prompts of {setting['benchmark']}, T = {setting['steps']}; "
         "see docs/results.md."
     )
-    return list(_sweep(recorded, "eta", told).values())
+    return list(_sweep(recorded, "eta", caption).values())
 
 
-def _sweep(results: dict[str, Any], parameter: str | None, told: str) -> dict[str, Curve]:
-    """A curve for each metric that at least two rows have, by the metric's name."""
+def _sweep(results: dict[str, Any], parameter: str | None, caption: str) -> dict[str, Curve]:
+    """A curve for each metric that at least two rows have, by the metric's name.
+
+    Args:
+        results: the JSON form of a study's results.
+        parameter: ``eta`` or ``gamma``; None draws nothing.
+        caption: of the curves.
+    """
     curves = {}
     for column in METRICS if parameter else ():
         points = sweep_points(results, parameter, column.key) if column.key in CURVES else []
         if len(points) > 1:
-            curves[column.key] = Curve(curve(points, column, parameter), told)
+            curves[column.key] = Curve(curve(points, column, parameter), caption)
     return curves
 
 
@@ -198,4 +219,7 @@ def _panels(study: Study, count: int) -> list[Panel]:
         return []
     labels = {key: row.label for key, row in study.rows.items()}
     ids = [prompt.id for prompt in study.benchmark.prompts[:count]]
-    return [Panel.of(provenance, videos, labels, clip) for provenance, videos, clip in study.samples(ids)]
+    return [
+        Panel.of({key: entry.to_json() for key, entry in provenances.items()}, videos, labels, clip)
+        for provenances, videos, clip in study.samples(ids)
+    ]

@@ -1,4 +1,4 @@
-"""The rows of a study, and which part of its videos a process makes."""
+"""The rows of a study, and the shard of its videos that one process generates."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pos.spr.rewriting import Rewriter
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: what is done to noise and text, and what it does not share with the others.
+    """One row of a table: its method, and where it differs from the pipeline that the rows share.
 
     Args:
-        label: what the table calls it.
+        label: of the row in tables.
         method: what is done to noise and text.
         guidance: None takes the study's.
-        pool_size: retrieve among the first so many pairs of the pool; None takes all of it.
+        pool_size: retrieve among so many pairs, the first of the pool; None takes all.
         references: k of Eq. 6, 0 for a rewriter without references; None takes the rewriter's.
         rewriter: None takes the study's.
     """
@@ -30,11 +30,16 @@ class Row:
     references: int | None = None
     rewriter: Rewriter | None = None
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts that the row needs from the shared pipeline."""
+        return tuple(name for name in self.method.parts if name != "rewriter" or self.rewriter is None)
+
     def pipeline(self, shared: Pipeline) -> Pipeline:
         """The shared pipeline with what this row changes.
 
         Raises:
-            PosError: a part that the method needs is absent, or the pool is smaller than the row needs.
+            PosError: a part that the method needs is missing, or the pool is smaller than the row needs.
         """
         retriever, rewriter = shared.retriever, self.rewriter or shared.rewriter
         if self.method.retrieves and retriever is not None and self.pool_size is not None:
@@ -53,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Shard:
-    """Which part of the videos this process makes, so that several machines can fill one folder.
+    """The part of a study's videos that this process generates, so that several machines fill one folder.
 
     Args:
         index, count: part ``index`` of ``count``, counted from 0.

@@ -1,9 +1,9 @@
-"""The scores of a study: metrics, differences from the first row, cost, noise and rewrites of every row."""
+"""Scores of a study: metrics, differences from the first row, cost, noise and rewrites of every row."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -14,14 +14,14 @@ from pos.evaluation.extraction import extract
 from pos.evaluation.features import FeatureSet
 from pos.evaluation.frames import GENERATED
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import ALL, Score, compare, missing, record, score, wanted
-from pos.generation import jsonable
+from pos.evaluation.score import ALL, Score, compare, missing, score, wanted
+from pos.provenance import Cost, Provenance
 from pos.storage import content_hash
-from pos.study.records import read_made, read_provenance, stem
+from pos.study.results import NoiseSummary, RewriteSummary, RowResult, Setting, StudyResults
 from pos.study.study import Study
-from pos.study.summaries import cost, noise, rewriting
+from pos.video_folder import file_stem
 
-_NONE = Reference({}, {}, "none")
+_NO_REFERENCE = Reference({}, {}, "none")
 
 
 def score_study(
@@ -29,63 +29,62 @@ def score_study(
     detectors: Detectors,
     reference: Reference | None,
     device: torch.device | str = "cpu",
-    unreferenced: str = "",
-) -> dict[str, Any]:
+    no_reference: str = "",
+) -> StudyResults:
     """Score every row of a study and compare it with the first; needs all videos.
 
     Args:
-        study: whose videos were made.
-        detectors: those of them that are absent say why.
-        reference: None where there is none.
+        study: whose videos were generated.
+        detectors: of the metrics; a missing one states why.
+        reference: statistics of real videos; None where there are none.
         device: of the detectors.
-        unreferenced: why there is no reference.
-
-    Returns:
-        JSON-able: ``study``, ``setting``, and ``rows`` by key with label, method, guidance, metrics,
-        differences (None for the first), cost, noise, rewriting (None where nothing is rewritten), the folder
-        of the videos, and ``absent``: why a metric, or everything in a row that could not be made, is
-        missing, by name; and ``notes``: where this is not what the manifest says, and what is to be known of
-        the real videos.
+        no_reference: why there are none.
 
     Raises:
-        PosError: a video is missing, or a metric asked for in ``detectors.extra`` is not known.
+        PosError: a video is missing, or a metric requested in ``detectors.extra`` does not exist.
     """
-    asked = wanted(detectors.extra)
-    lacking = _lacking(detectors, reference, unreferenced, asked)
-    computed = [name for name in asked if name not in lacking]
+    requested = wanted(detectors.extra)
+    reasons = _missing_metrics(detectors, reference, no_reference, requested)
+    computed = [name for name in requested if name not in reasons]
     first = next(iter(study.rows), None)
-    results: dict[str, Any] = {}
+    results: dict[str, RowResult] = {}
     baseline: Score | None = None
     for key in study.pipelines:
-        folder = study.folder(key)
-        made = [read_provenance(folder, request) for request in study.requests]
-        scored = None
+        provenances, scored = study.provenances(key), None
         if detectors.fingerprints:
-            seen = features(study, key, detectors, device)
             scored = score(
-                seen, reference or _NONE, metrics=computed, splits=study.splits, resamples=study.resamples
+                features(study, key, detectors, device),
+                reference or _NO_REFERENCE,
+                metrics=computed,
+                splits=study.splits,
+                resamples=study.resamples,
             )
         baseline = scored if key == first else baseline
-        results[key] = _result(study, key, made, scored, baseline if key != first else None, lacking)
-    found = {name for row in results.values() for name in (*row["metrics"], *row["cost"])}
-    rows = {key: results.get(key) or _gap(study, key, {*asked, *found}) for key in study.rows}
-    held = {**setting(study, detectors), "reference": reference.source if reference else None}
-    return {"study": study.name, "setting": held, "rows": rows, "notes": _notes(study, reference)}
+        other = baseline if key != first else None
+        results[key] = _result(study, key, provenances, scored, other, reasons)
+    columns = {name for row in results.values() for name in (*row.metrics, *row.cost.to_json())}
+    return StudyResults(
+        study=study.name,
+        setting=replace(setting(study, detectors), reference=reference.source if reference else None),
+        rows={key: results.get(key) or _gap(study, key, {*requested, *columns}) for key in study.rows},
+        notes=_notes(study, reference),
+    )
 
 
 def features(study: Study, key: str, detectors: Detectors, device: torch.device | str = "cpu") -> FeatureSet:
-    """What the detectors see in a row's videos, in the order of ``study.requests``; kept beside them."""
-    requests, folder = study.requests, study.folder(key)
-    parts: list[Any] = [[stem(request) for request in requests], detectors.fingerprints]
+    """The features of a row's videos, in the order of ``study.requests``; stored beside the videos."""
+    requests, folder = study.requests, study.videos(key)
+    stems = [file_stem(request.id, request.seed) for request in requests]
+    parts: list[Any] = [stems, detectors.fingerprints]
     if detectors.extra:
         parts.append(detectors.extra)
     if study.frames != GENERATED:
         parts.append(asdict(study.frames))
-    path = folder / f"features-{content_hash(*parts)}.safetensors"
+    path = folder.features_file(content_hash(*parts))
     if path.exists():
         return FeatureSet.load(path)
     found = extract(
-        (read_made(folder, request, study.pipeline.frames) for request in requests),
+        (folder.video(request, study.pipeline.frames) for request in requests),
         [request.id for request in requests],
         [request.prompt for request in requests],
         detectors,
@@ -98,92 +97,86 @@ def features(study: Study, key: str, detectors: Detectors, device: torch.device 
     return found
 
 
-def setting(study: Study, detectors: Detectors) -> dict[str, Any]:
-    """All that was held fixed, JSON-able."""
+def setting(study: Study, detectors: Detectors) -> Setting:
+    """What the rows share, without the reference."""
     pipeline = study.pipeline
-    return {
-        "benchmark": study.benchmark.name,
-        "manifest": Manifest.of(study.benchmark).hash,
-        "prompts": len(study.benchmark.prompts),
-        "seeds": list(study.seeds),
-        "steps": pipeline.steps,
-        "guidance": pipeline.guidance,
-        "backbone": pipeline.backbone.name,
-        "weights": pipeline.backbone.fingerprint,
-        "precision": str(pipeline.backbone.dtype).removeprefix("torch."),
-        "device": str(pipeline.backbone.device),
-        "settings": dict(study.settings),
-        "detectors": detectors.fingerprints,
-        "resamples": study.resamples,
-    }
+    return Setting(
+        benchmark=study.benchmark.name,
+        manifest=Manifest.of(study.benchmark).hash,
+        prompts=len(study.benchmark.prompts),
+        seeds=list(study.seeds),
+        steps=pipeline.steps,
+        guidance=pipeline.guidance,
+        backbone=pipeline.backbone.name,
+        weights=pipeline.backbone.fingerprint,
+        precision=str(pipeline.backbone.dtype).removeprefix("torch."),
+        device=str(pipeline.backbone.device),
+        settings=dict(study.settings),
+        detectors=detectors.fingerprints,
+        resamples=study.resamples,
+    )
 
 
 def _notes(study: Study, reference: Reference | None) -> list[str]:
+    """Deviations from the manifest, and remarks on the real videos."""
     manifest, pipeline = Manifest.of(study.benchmark), study.pipeline
     native = pipeline.backbone.defaults.guidance
-    made = {
+    used = {
         "steps": pipeline.steps,
         "guidance": "native" if pipeline.guidance == native else pipeline.guidance,
     }
-    told = [
-        f"Made with {name} {value}, and the manifest says {manifest.choices[name]}."
-        for name, value in made.items()
+    notes = [
+        f"Generated with {name} {value}; the manifest says {manifest.choices[name]}."
+        for name, value in used.items()
         if manifest.choices.get(name, value) != value
     ]
     if reference is not None:
-        told += reference.notes
+        notes += reference.notes
         other = reference.record.get("manifest", manifest.hash)
         if other != manifest.hash:
-            told.append(
+            notes.append(
                 f"The reference is of another manifest: {reference.record['benchmark']} with the hash "
                 f"{other[:16]}."
             )
-    return told
+    return notes
 
 
-def _lacking(
-    detectors: Detectors, reference: Reference | None, unreferenced: str, asked: Collection[str]
+def _missing_metrics(
+    detectors: Detectors, reference: Reference | None, no_reference: str, requested: Collection[str]
 ) -> dict[str, str]:
     """Why metrics cannot be computed, by metric."""
-    told = missing(detectors.fingerprints, reference or _NONE, detectors.absent, asked)
+    reasons = missing(detectors.fingerprints, reference or _NO_REFERENCE, detectors.absent, requested)
     if reference is None:
-        for name in asked:
+        for name in requested:
             if ALL[name].compared and ALL[name].detector in detectors.fingerprints:
-                told[name] = unreferenced
-    return told
+                reasons[name] = no_reference
+    return reasons
 
 
 def _result(
     study: Study,
     key: str,
-    provenance: list[dict[str, Any]],
+    provenances: Sequence[Provenance],
     scored: Score | None,
     baseline: Score | None,
-    lacking: Mapping[str, str],
-) -> dict[str, Any]:
+    reasons: Mapping[str, str],
+) -> RowResult:
     pipeline = study.pipelines[key]
-    return {
-        "label": study.rows[key].label,
-        "method": jsonable(asdict(pipeline.method)),
-        "guidance": pipeline.guidance,
-        "metrics": record(scored.estimates) if scored else {},
-        "differences": record(compare(scored, baseline)) if scored and baseline else None,
-        "cost": cost(provenance),
-        "noise": noise(provenance),
-        "rewriting": rewriting(provenance),
-        "videos": str(study.folder(key).relative_to(study.out)),
-        "absent": dict(lacking),
-    }
+    return RowResult(
+        label=study.rows[key].label,
+        method=pipeline.method,
+        guidance=pipeline.guidance,
+        metrics=scored.estimates if scored else {},
+        differences=compare(scored, baseline) if scored and baseline else None,
+        cost=Cost.of(provenances),
+        noise=NoiseSummary.of(provenances),
+        rewriting=RewriteSummary.of(provenances),
+        videos=str(study.videos(key).path.relative_to(study.out)),
+        missing=dict(reasons),
+    )
 
 
-def _gap(study: Study, key: str, names: Iterable[str]) -> dict[str, Any]:
-    """The result of a row that could not be made."""
+def _gap(study: Study, key: str, columns: Iterable[str]) -> RowResult:
+    """The result of a row that could not be generated."""
     row = study.rows[key]
-    nothing = dict.fromkeys(("guidance", "differences", "cost", "noise", "rewriting", "videos"))
-    return {
-        "label": row.label,
-        "method": jsonable(asdict(row.method)),
-        "metrics": {},
-        "absent": dict.fromkeys(sorted(names), study.gaps[key]),
-        **nothing,
-    }
+    return RowResult(row.label, row.method, missing=dict.fromkeys(sorted(columns), study.gaps[key]))

@@ -1,4 +1,4 @@
-"""Where numbers go beside the files of a command: nowhere, to CSV, or to Weights & Biases (``logger=``).
+"""Loggers of a command's results (``logger=``): none, CSV files or Weights & Biases.
 
-What is logged is read from what a command has written, so that it is the same as what lies on disk.
+Results are read from the files that a command wrote, so that logs and files agree.
 """

@@ -1,6 +1,6 @@
 """The dashboard of W&B as code: tables, eta and gamma, cost against quality, and a wall of videos.
 
-It shows the runs of rows and of one-row studies (``pos.tracking.study``), by the names that they log.
+It shows the runs of rows and of one-row studies, by the names that ``pos.study.tracking`` logs.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def publish(workspace: Workspace, mode: str) -> str | None:
     """Save a workspace at W&B.
 
     Returns:
-        Its address; None where the mode is offline, or auto without a login or with W&B told not to.
+        Its address; None where the mode is offline, or auto and W&B has no login or is disabled.
 
     Raises:
         PosError: an unknown mode, no login, or W&B cannot be reached or refuses.

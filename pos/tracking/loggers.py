@@ -1,4 +1,4 @@
-"""``logger=csv`` and ``logger=wandb``: a run for a command, a row of a study or a training."""
+"""``logger=csv`` and ``logger=wandb``: one run for each command, row of a study or training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 MODES = ("auto", "online", "offline")
 
-# W&B's own modes, and what each comes to here.
+# W&B's own modes, and the mode here.
 _WANDB_MODES = {
     "online": "online",
     "run": "online",
@@ -38,14 +38,14 @@ _WANDB_MODES = {
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is.
+    """What identifies a run.
 
     Attributes:
-        name: for people.
+        name: shown to people.
         kind: generate, evaluate, study, row or train.
-        folder: what the command writes to.
-        config: the resolved configuration; secrets are taken out before it is logged.
-        group: the study or sweep that it belongs to.
+        folder: that the command writes to.
+        config: the resolved configuration; secrets are removed before it is logged.
+        group: the study or sweep that the run belongs to.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Identity:
 
     @property
     def id(self) -> str:
-        """Repeated work goes on in the same run."""
+        """The same for repeated work, which continues the run."""
         return content_hash(self.kind, self.group, self.name, str(Path(self.folder).resolve()), self.config)
 
 
 class Run(Protocol):
-    """What can be logged."""
+    """A run, and what can be logged to it."""
 
     def metrics(self, values: Mapping[str, float | None]) -> None:
         """Numbers by name; those that are None are left out."""
@@ -73,11 +73,11 @@ class Run(Protocol):
         """GIFs with their captions: ``video/1``, ``video/2``, ..."""
 
     def files(self, name: str, kind: str, paths: Sequence[Path]) -> None:
-        """Files as one artifact; those that hold a secret are left out."""
+        """Files as one artifact; files with a secret are left out."""
 
 
 class Logger(Protocol):
-    """Makes runs."""
+    """Starts runs."""
 
     def run(self, identity: Identity) -> contextlib.AbstractContextManager[Run]:
         """One run, from its start to its end."""
@@ -86,11 +86,11 @@ class Logger(Protocol):
         """The logger of a training, which is a run of its own."""
 
     def finish(self, logger: LightningLogger, paths: Sequence[Path]) -> None:
-        """End a training's run with the files that it leaves."""
+        """End the run of a training with the files that it wrote."""
 
 
 def build_logger(cfg: DictConfig) -> Logger | None:
-    """The logger of a configuration, before any work is done; None where nothing is logged.
+    """The logger of a configuration; None where nothing is logged. Build it before any work is done.
 
     Raises:
         PosError: W&B is not installed, or is to be online without a login.
@@ -104,7 +104,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 class Csv:
-    """Files in a folder ``logs`` of what the command writes: ``metrics.csv``, and one a table."""
+    """CSV files in the folder ``logs`` below the command's: ``metrics.csv``, and one for each table."""
 
     @contextlib.contextmanager
     def run(self, identity: Identity) -> Iterator[CsvRun]:
@@ -116,12 +116,12 @@ class Csv:
         return CSVLogger(save_dir=identity.folder, name="logs")
 
     def finish(self, logger: LightningLogger, paths: Sequence[Path]) -> None:
-        """They lie beside it already."""
+        """Nothing: the files are in the command's folder already."""
 
 
 @dataclass(frozen=True)
 class CsvRun:
-    """A line a run in ``metrics.csv``: run, metric, value."""
+    """Lines ``run,metric,value`` in ``metrics.csv``, and a file for each table."""
 
     folder: Path
     name: str
@@ -137,10 +137,10 @@ class CsvRun:
         write_atomic(self.folder / f"{name}.csv", csv_text([columns, *redacted([list(row) for row in rows])]))
 
     def videos(self, shown: Sequence[tuple[Path, str]]) -> None:
-        """They lie beside it already."""
+        """Nothing: the files are in the command's folder already."""
 
     def files(self, name: str, kind: str, paths: Sequence[Path]) -> None:
-        """They lie beside it already."""
+        """Nothing: the files are in the command's folder already."""
 
 
 class Wandb:
@@ -178,7 +178,9 @@ class Wandb:
         try:
             run = wandb.init(**self._arguments(identity), reinit="create_new")
         except wandb.errors.Error as error:
-            raise PosError(f"W&B took no run ({error}): logger.mode=offline keeps it here.") from error
+            raise PosError(
+                f"W&B did not start a run ({error}): logger.mode=offline logs to files."
+            ) from error
         with run:
             yield WandbRun(run)
         if self.mode == "offline":
@@ -204,13 +206,13 @@ class Wandb:
             "name": identity.name,
             "group": self.group or identity.group,
             "job_type": identity.kind,
-            "id": identity.id,  # the agent of a sweep has its own
+            "id": identity.id,  # the agent of a sweep sets its own
             "resume": "allow",
             "dir": str(identity.folder),
             "mode": self.mode,
             "tags": self.tags,
             "config": redacted(identity.config),
-            # Neither the command line, nor what is printed, nor the source, nor the machine.
+            # Log neither the command line, nor the output, nor the source code, nor the machine.
             "settings": wandb.Settings(
                 console="off",
                 disable_code=True,
@@ -225,7 +227,7 @@ class Wandb:
 
 @dataclass(frozen=True)
 class WandbRun:
-    """A run of W&B that is going on."""
+    """A running run of W&B."""
 
     run: Any
 
@@ -248,7 +250,7 @@ class WandbRun:
         artifact = wandb.Artifact(name, type=kind)
         for path in paths:
             if leaks(path):
-                log.warning("%s holds a secret of the environment and is not logged.", path)
+                log.warning("%s contains a secret of the environment and is not logged.", path)
             else:
                 artifact.add_file(str(path))
         self.run.log_artifact(artifact)
@@ -261,17 +263,17 @@ def _video(path: Path, caption: str | None = None) -> Any:
 
 
 def choose_mode(mode: str) -> str:
-    """``online`` or ``offline``; ``disabled`` where W&B is told to log nothing, and ``mode`` is ``auto``.
+    """``online`` or ``offline``; ``disabled`` where ``mode`` is ``auto`` and W&B is disabled.
 
     Raises:
         PosError: an unknown mode, here or in ``WANDB_MODE``, or ``online`` without a login.
     """
     import wandb
-    from wandb.sdk.lib.wbauth import authenticate_session  # what wandb.init asks, without asking the user
+    from wandb.sdk.lib.wbauth import authenticate_session  # as wandb.init does, without asking the user
 
     if mode not in MODES:
         raise PosError(f"mode={mode} is not allowed: choose one of {', '.join(MODES)}.")
-    chosen = _told() if mode == "auto" else mode
+    chosen = _wandb_mode() if mode == "auto" else mode
     if chosen in ("offline", "disabled"):
         return chosen
     try:
@@ -288,11 +290,11 @@ def choose_mode(mode: str) -> str:
     return "online" if login else "offline"
 
 
-def _told() -> str:
-    """What W&B itself is told, by ``WANDB_MODE`` or by `wandb offline`; a login must not overrule it."""
+def _wandb_mode() -> str:
+    """The mode set by ``WANDB_MODE`` or by `wandb offline`; a login does not overrule it."""
     import wandb
 
-    told = os.environ.get("WANDB_MODE")
-    if told and told not in _WANDB_MODES:
-        raise PosError(f"WANDB_MODE={told} is not allowed: choose one of {', '.join(_WANDB_MODES)}.")
-    return _WANDB_MODES[told or wandb.setup().settings.mode]
+    mode = os.environ.get("WANDB_MODE")
+    if mode and mode not in _WANDB_MODES:
+        raise PosError(f"WANDB_MODE={mode} is not allowed: choose one of {', '.join(_WANDB_MODES)}.")
+    return _WANDB_MODES[mode or wandb.setup().settings.mode]

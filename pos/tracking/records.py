@@ -1,8 +1,7 @@
-"""What the commands log, read from the files that they wrote."""
+"""What ``experiments/evaluate.py`` logs, and numbers in the form that loggers take."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 from omegaconf import DictConfig
 
 from pos.reporting.charts.curves import eta_position
-from pos.study.summaries import cost
 from pos.tracking.loggers import Identity, Logger, resolved
 
 BOUNDS = ("low", "high")
@@ -25,38 +23,13 @@ def flat(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     return numbers
 
 
-def log_generation(logger: Logger | None, cfg: DictConfig) -> dict[str, Any]:
-    """Log the videos of ``experiments/generate.py`` and where they come from.
-
-    Others that lie in the same folder are of other prompts, and perhaps of another method.
-
-    Returns:
-        What a video costs, and how many there are.
-    """
-    out = Path(cfg.out)
-    from pos.generation import named  # evaluate.py logs too, and needs no pipeline
-
-    paths = [out / f"{stem}.json" for _, stem in named(cfg)]
-    made = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    values = {"videos": len(made), **cost(made)}
-    if logger is None:
-        return values
-    columns = ["prompt", "rewritten prompt", "retrieved", "seed", "eta", "eta weight", "gamma", "video"]
-    rows = [
-        [*origin(entry), entry["seed"], *strength(entry["method"]).values(), path.with_suffix(".gif")]
-        for entry, path in zip(made, paths, strict=True)
-    ]
-    identity = Identity(out.name, "generate", out, resolved(cfg) | strength(made[0]["method"]))
-    with logger.run(identity) as run:
-        run.metrics(values)
-        run.table("generated", columns, rows)
-        run.videos([(row[-1], row[0]) for row in rows])
-        run.files("provenance", "manifest", paths)
-    return values
-
-
 def log_evaluation(logger: Logger | None, cfg: DictConfig, results: Mapping[str, Any]) -> dict[str, Any]:
-    """Log what ``experiments/evaluate.py`` measured.
+    """Log the metrics of an evaluation and its files.
+
+    Args:
+        logger: None logs nothing.
+        cfg: of the command.
+        results: the content of ``results.json``.
 
     Returns:
         The metrics with their intervals.
@@ -72,24 +45,17 @@ def log_evaluation(logger: Logger | None, cfg: DictConfig, results: Mapping[str,
     return dict(metrics)
 
 
-def strength(method: Mapping[str, Any]) -> dict[str, Any]:
-    """eta and gamma as a chart can take them: infinite eta at its weight in Eq. 4, which is 1."""
-    eta = float(method["eta"])
+def strength(eta: float, gamma: float) -> dict[str, float | None]:
+    """eta and gamma for a chart: ``eta`` is None where it is infinite, and ``eta_weight`` is then 1."""
     return {
         "eta": eta if math.isfinite(eta) else None,
         "eta_weight": eta_position(eta),
-        "gamma": float(method["gamma"]),
+        "gamma": gamma,
     }
 
 
-def origin(entry: Mapping[str, Any]) -> list[str]:
-    """Prompt, rewritten prompt and retrieved caption of a video's provenance."""
-    found = entry["neighbours"]
-    return [entry["prompt"], entry["rewritten_prompt"] or "", found[0]["caption"] if found else ""]
-
-
 def metric_table(rows: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and lines of the metrics of each row, by its label."""
+    """Columns and lines of a table: the metrics of each row, by its label."""
     lines = [
         [label, name, *(entry.get(bound) for bound in ("value", *BOUNDS))]
         for label, metrics in rows.items()

@@ -1,4 +1,4 @@
-"""What must never leave the machine: the values of environment variables that hold keys and passwords."""
+"""Secrets, which must never leave the machine: environment variables that hold keys and passwords."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ HIDDEN = "***"
 
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
 _SHORTEST = 6
-"""A value of fewer characters ("1", "true") is no secret, and would blank out half of a configuration."""
+"""A shorter value ("1", "true") is no secret, and hiding it would hide much of a configuration."""
 
 
 def secrets() -> list[str]:
-    """The secret values in this process's environment, the longest first."""
+    """The secret values in the environment of this process, the longest first."""
     found = {value for name, value in os.environ.items() if _NAMES.search(name) and len(value) >= _SHORTEST}
     return sorted(found, key=len, reverse=True)
 
 
 def redacted(value: Any, hidden: list[str] | None = None) -> Any:
-    """A copy of JSON-able data in which every secret of the environment reads ``***``.
+    """A copy of JSON-able data with ``***`` in place of every secret of the environment.
 
-    What stands under a key that is named like a secret is hidden as well, wherever it came from.
+    The value of a key that is named like a secret is hidden too, wherever it came from.
 
     Args:
         value: mappings, lists, texts and numbers.
-        hidden: the secrets; None asks the environment.
+        hidden: the secrets; None takes those of the environment.
     """
     hidden = secrets() if hidden is None else hidden
     if isinstance(value, dict):
@@ -44,7 +44,7 @@ def redacted(value: Any, hidden: list[str] | None = None) -> Any:
 
 
 def leaks(path: Path) -> bool:
-    """Whether a file holds a secret of the environment."""
+    """Whether a file contains a secret of the environment."""
     data = path.read_bytes()
     return any(secret.encode() in data for secret in secrets())
 

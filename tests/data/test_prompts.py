@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pos.data.prompts import Prompt, read_prompts
+from pos.data.prompts import Prompt, prompt_id, read_prompts
 from pos.errors import PosError
 
 
@@ -69,3 +69,9 @@ def test_missing_and_undecodable_files_are_named(tmp_path: Path):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(PosError, match=r"latin\.txt: it is not UTF-8 text"):
         read_prompts(tmp_path / "latin.txt")
+
+
+def test_prompt_id_is_stable_and_differs_between_prompts() -> None:
+    assert prompt_id("a red ring") == prompt_id("a red ring") != prompt_id("a red ring ")
+    assert Prompt("a red ring").id == prompt_id("a red ring")
+    assert Prompt("a red ring", "7").id == "7"

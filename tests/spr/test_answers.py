@@ -37,7 +37,7 @@ def body(message: object, **others: object) -> str:
 def test_what_an_answer_says(answer, text, problem):
     reply = read_answer(answer, "x" * 9, 0.5)
     assert (reply.text, reply.problem, reply.seconds) == (text, problem, 0.5)
-    assert reply.heard == (problem != "unreadable"), "what is no answer is no answer another time either"
+    assert reply.answered == (problem != "unreadable"), "what is no answer is no answer another time either"
     assert reply.instruction_tokens == 3
 
 

@@ -5,7 +5,7 @@ import pytest
 from pos.errors import PosError
 from pos.spr.engines import Reply
 from pos.spr.instruction import InstructionTemplate
-from pos.spr.rewriting import Guard, Rewriter, summarize, told
+from pos.spr.rewriting import Guard, Rewriter, describe, summarize
 from pos.storage import content_hash
 
 TEMPLATE = InstructionTemplate("Examples:\n{examples}\nAt most {max_words} words: {prompt}\nAnswer:")
@@ -207,7 +207,7 @@ def test_a_run_killed_between_attempts_asks_only_for_what_is_missing(tmp_path):
 
 
 def test_a_prompt_that_was_never_answered_falls_back_for_this_run_alone(tmp_path):
-    silence = Reply(problem="no answer", heard=False)
+    silence = Reply(problem="no answer", answered=False)
     engine = ScriptedEngine({"red ring": [silence], "blue disc": ["young sea", silence]})
     first, prompts = rewriter(tmp_path, engine), ["red ring", "blue disc"]
     for _ in range(2):
@@ -244,7 +244,9 @@ def test_what_became_of_the_prompts_is_told_once(tmp_path, caplog):
         "1 of 2 rewrites accepted (0 after a retry), 1 fell back to the prompt (1 dissimilar); "
         "30 tokens read, 5 written."
     ]
-    assert told(summarize([])).startswith("0 of 0 rewrites accepted (0 after a retry), 0 fell back to the")
+    assert describe(summarize([])).startswith(
+        "0 of 0 rewrites accepted (0 after a retry), 0 fell back to the"
+    )
 
 
 def test_equal_prompts_are_rewritten_once(tmp_path):

@@ -133,7 +133,7 @@ def test_every_prompt_ends_with_a_rewrite_or_a_counted_fallback(tmp_path):
         }  # fmt: skip
 
 
-def test_answers_are_kept_as_they_come(tmp_path):
+def test_answers_are_kept_as_completed(tmp_path):
     """What was answered is on disk while another prompt is still waited for."""
     prompts = ["late ring", "red ring", "blue ring"]
     with serving(late=late) as chat:

@@ -8,7 +8,7 @@ import pytest
 from pos.errors import PosError
 from pos.spr import traffic
 from pos.spr.engines import Reply
-from pos.spr.traffic import PATIENCE, Traffic, as_they_come
+from pos.spr.traffic import PATIENCE, Traffic, as_completed
 
 SAID = Reply("a ring", instruction_tokens=30, reply_tokens=10)
 
@@ -23,7 +23,7 @@ def test_results_come_as_they_are_done_and_threads_share_the_work():
             released.wait(10)
         return item * item
 
-    results = as_they_come(work, range(4), 2)
+    results = as_completed(work, range(4), 2)
     assert [next(results) for _ in range(3)] == [(1, 1), (2, 4), (3, 9)]
     released.set()
     assert list(results) == [(0, 0)]
@@ -38,7 +38,7 @@ def test_an_exception_is_raised_where_results_are_asked_for_and_nothing_new_begi
         raise PosError("no key")
 
     with pytest.raises(PosError, match="no key"):
-        list(as_they_come(work, range(100), 2))
+        list(as_completed(work, range(100), 2))
     time.sleep(0.1)
     assert len(begun) < 10
 
@@ -70,10 +70,10 @@ def test_a_body_in_which_nobody_is_heard_costs_tokens_and_ends_no_silence(monkey
     shared = Traffic(80, "server")
     for _ in range(PATIENCE):
         shared.unanswered("unreadable", "no chat completion")
-        shared.answered(Reply(problem="unreadable", heard=False))
+        shared.answered(Reply(problem="unreadable", answered=False))
     assert shared.problem() == "unreadable"
     costly = Traffic(80, "server")
-    costly.answered(Reply(problem="unreadable", heard=False, instruction_tokens=80))
+    costly.answered(Reply(problem="unreadable", answered=False, instruction_tokens=80))
     assert costly.problem() == "out of budget"
 
 

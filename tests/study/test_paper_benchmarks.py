@@ -136,7 +136,7 @@ def test_a_table_is_written_though_nothing_but_the_model_is_there(configured, tm
     assert rows["spr"]["method"]["gamma"] == 0.04
     assert "eta and gamma: as published" in text
     assert "Shapes" not in text
-    assert "Made with steps 1, and the manifest says 50." in text
+    assert "Generated with steps 1; the manifest says 50." in text
     assert found["setting"]["manifest"] == build_benchmark(configured("modelscope")).hash
     report = (tmp_path / "out" / "report.html").read_text()
     assert "Recorded: +ONA" not in report
@@ -195,7 +195,7 @@ def test_image_models_on_images(configured, few, tmp_path: Path):
         ("modelscope", ["study=table3"], "table3 is a study of image models, and modelscope makes videos"),
         ("modelscope", ["detectors=shapes"], "take videos of 64x64, and modelscope makes 16x16"),
         ("modelscope", ["benchmark.size=9"], "gives 2 prompts"),
-        ("modelscope", ["~study.rows.baseline", "~study.rows.ona"], "No row of table1 can be made"),
+        ("modelscope", ["~study.rows.baseline", "~study.rows.ona"], "No row of table1 can be generated"),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_is_made(

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from pos.evaluation.extraction import extract
 from pos.evaluation.reference import Reference
 from pos.evaluation.score import ACCURACY, METRICS
 from pos.study import scores as scoring
+from pos.study.results import StudyResults
 from pos.study.rows import Shard
 from pos.study.scores import score_study
 from pos.study.study import Study
@@ -45,15 +45,16 @@ def reference(detectors: Detectors) -> Reference:
 
 
 @pytest.fixture
-def scored(make, detectors, reference) -> tuple[Study, dict[str, Any]]:
+def scored(make, detectors, reference) -> tuple[Study, StudyResults]:
     study = make(size=64)
     study.generate()
     return study, score_study(study, detectors, reference)
 
 
 def test_results_hold_what_a_table_needs(scored):
-    study, results = scored
-    assert json.loads(json.dumps(results, allow_nan=False)) == results
+    study, found = scored
+    results = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert StudyResults.from_json(results).to_json() == results
     assert (results["study"], list(results["rows"])) == ("table1", list(STUDY_ROWS))
     setting = results["setting"]
     assert (setting["prompts"], setting["seeds"], setting["steps"], setting["resamples"]) == (
@@ -83,12 +84,12 @@ def test_results_hold_what_a_table_needs(scored):
 
 def test_noise_is_reported(scored):
     _, results = scored
-    baseline, ona, _ = (row["noise"] for row in results["rows"].values())
-    assert baseline["start_std"] == pytest.approx(1.0, abs=0.01)
-    assert baseline["inverted_std"] is None
-    assert ona["start_std"] == pytest.approx(ona["inverted_std"])
-    assert len(ona["inverted_channel_std"]) == 3
-    assert ona["largest_residual"] is None
+    baseline, ona, _ = (row.noise for row in results.rows.values())
+    assert baseline.start_std == pytest.approx(1.0, abs=0.01)
+    assert baseline.inverted_std is None
+    assert ona.start_std == pytest.approx(ona.inverted_std)
+    assert len(ona.inverted_channel_std) == 3
+    assert ona.largest_residual is None
 
 
 def test_cost_is_that_of_an_empty_cache(scored, make, detectors, reference, tmp_path: Path):
@@ -96,8 +97,8 @@ def test_cost_is_that_of_an_empty_cache(scored, make, detectors, reference, tmp_
     again = make(size=64, out=tmp_path / "again")
     again.generate()
     repeated = score_study(again, detectors, reference)
-    for key, row in results["rows"].items():
-        cost, later = row["cost"], repeated["rows"][key]["cost"]
+    for key, row in results.rows.items():
+        cost, later = row.cost.to_json(), repeated.rows[key].cost.to_json()
         assert cost["evaluations"] == later["evaluations"] == {"baseline": 2, "ona": 4, "spr": 2}[key]
         stages = [cost[f"seconds_{stage}"] for stage in ("sampling", "inversion", "rewriting")]
         assert cost["seconds"] == pytest.approx(sum(stages))
@@ -110,39 +111,39 @@ def test_features_are_kept_and_belong_to_detectors_and_videos(
     scored, reference, detectors, monkeypatch: pytest.MonkeyPatch
 ):
     study, results = scored
-    seen = []
-    monkeypatch.setattr(scoring, "extract", lambda _, ids, *__, **___: seen.append(ids) or 1 / 0)
-    assert score_study(study, detectors, reference) == results
-    assert seen == []
+    extracted = []
+    monkeypatch.setattr(scoring, "extract", lambda _, ids, *__, **___: extracted.append(ids) or 1 / 0)
+    assert score_study(study, detectors, reference).to_json() == results.to_json()
+    assert extracted == []
     with pytest.raises(ZeroDivisionError):
         score_study(study, build_detectors(seed=1), reference)
     with pytest.raises(ZeroDivisionError):
         score_study(replace(study, seeds=[0]), detectors, reference)
 
 
-def test_metrics_beyond_the_papers_are_scored_where_they_are_asked_for(scored, reference):
+def test_metrics_beyond_the_papers_are_scored_where_they_are_requested(scored, reference):
     study, results = scored
-    asked = build_detectors()
-    asked.extra = ["consistency", "diversity", "kid"]
-    extended = score_study(study, asked, reference)
-    for key, row in extended["rows"].items():
-        before = results["rows"][key]["metrics"]
+    requested = build_detectors()
+    requested.extra = ["consistency", "diversity", "kid"]
+    extended = score_study(study, requested, reference)
+    for key, row in extended.to_json()["rows"].items():
+        before = results.to_json()["rows"][key]["metrics"]
         assert {name: row["metrics"][name] for name in before} == before
         assert row["metrics"].keys() - before.keys() == {"diversity", "consistency"}
         assert row["absent"].keys() == {"kid"}
         assert "holds no features for KID" in row["absent"]["kid"]
-    asked.extra = ["sharpness"]
+    requested.extra = ["sharpness"]
     with pytest.raises(PosError, match="there is no metric sharpness, only kid, "):
-        score_study(study, asked, reference)
+        score_study(study, requested, reference)
 
 
 def test_a_missing_video_is_named(scored, detectors, reference):
     study, results = scored
-    path = study.out / results["rows"]["spr"]["videos"] / f"{PROMPTS[1].id}-s1.json"
+    path = study.out / results.rows["spr"].videos / f"{PROMPTS[1].id}-s1.json"
     path.unlink()
-    with pytest.raises(PosError, match=f"{path} is not there yet"):
+    with pytest.raises(PosError, match=f"{path} does not exist yet"):
         score_study(study, detectors, reference)
-    with pytest.raises(PosError, match=f"{path} is not there yet"):
+    with pytest.raises(PosError, match=f"{path} does not exist yet"):
         study.write_records(study.out / "results.jsonl")
     study.generate()
     score_study(study, detectors, reference)
@@ -150,7 +151,7 @@ def test_a_missing_video_is_named(scored, detectors, reference):
 
 def test_a_video_of_another_prompt_is_not_scored(scored, detectors, reference):
     study, results = scored
-    path = study.out / results["rows"]["ona"]["videos"] / f"{PROMPTS[0].id}-s0.json"
+    path = study.out / results.rows["ona"].videos / f"{PROMPTS[0].id}-s0.json"
     path.write_text(path.read_text().replace(PROMPTS[0].text, "an older text"))
     with pytest.raises(PosError, match=f"{path} is of another prompt, and is kept"):
         score_study(study, detectors, reference)
@@ -171,11 +172,11 @@ def test_samples_show_every_row_and_the_retrieved_clip(scored):
     assert list(videos) == list(provenance) == list(STUDY_ROWS)
     for key, video in videos.items():
         stem = f"{PROMPTS[2].id}-s0"
-        assert (provenance[key]["id"], provenance[key]["seed"]) == (PROMPTS[2].id, 0)
-        path = study.out / results["rows"][key]["videos"] / f"{stem}.safetensors"
+        assert (provenance[key].id, provenance[key].seed) == (PROMPTS[2].id, 0)
+        path = study.out / results.rows[key].videos / f"{stem}.safetensors"
         assert video.equal(read_video(path, 16))
-    found = provenance["ona"]["neighbours"][0]
-    assert clip.equal(ColourPool().video(found["index"], 16, 64, 64))
+    found = provenance["ona"].neighbours[0]
+    assert clip.equal(ColourPool().video(found.index, 16, 64, 64))
     plain = replace(study, rows={"baseline": STUDY_ROWS["baseline"]})
     assert [clip for *_, clip in plain.samples([PROMPTS[0].id])] == [None]
 
@@ -187,7 +188,7 @@ def test_they_fill_one_folder_and_then_it_is_scored(make, detectors, reference):
     first.generate()
     half = made(whole)
     assert len(half) == 6
-    with pytest.raises(PosError, match=r"\.json is not there yet: make the videos of all shards first"):
+    with pytest.raises(PosError, match=r"\.json does not exist yet: generate the videos of all shards first"):
         score_study(whole, detectors, reference)
     second.generate()
     assert len(made(whole)) == 12
@@ -195,4 +196,4 @@ def test_they_fill_one_folder_and_then_it_is_scored(make, detectors, reference):
     calls = len(whole.pipeline.backbone.calls)
     whole.generate()
     assert len(whole.pipeline.backbone.calls) == calls
-    assert score_study(whole, detectors, reference)["rows"]["baseline"]["metrics"]["fvd"]["value"] > 0
+    assert score_study(whole, detectors, reference).rows["baseline"].metrics["fvd"].value > 0

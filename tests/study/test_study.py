@@ -1,4 +1,4 @@
-"""A study makes every video once, whatever stops it, and keeps those of other settings apart."""
+"""A study generates every video once, whatever stops it, and keeps those of other settings apart."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from pos.data.benchmarks.manifest import Item, Manifest
 from pos.data.benchmarks.shapes import ShapesBenchmark
 from pos.data.video.reading import read_video
 from pos.errors import PosError
-from pos.generation import store
 from pos.method import Method
 from pos.pipeline import Pipeline
 from pos.storage import lock_folder
-from pos.study import study as study_module
 from pos.study.rows import Row, Shard
 from pos.study.study import Study
+from pos.video_folder import VideoFolder
 from tests.closed_form import ColourBackbone
 from tests.known import PROMPTS, STUDY_ROWS, Silent, known_pipeline, known_study, made
 
@@ -33,7 +32,7 @@ def make(tmp_path: Path) -> Callable[..., Study]:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of all requests that reach a pipeline."""
     requests: list[str] = []
     generate = Pipeline.generate
@@ -67,44 +66,42 @@ class TestGenerate:
     def test_a_study_that_was_stopped_goes_on_and_repeats_nothing(
         self, make, monkeypatch: pytest.MonkeyPatch, kept: int
     ):
-        lock, stored = threading.Lock(), []
+        lock, stored, store = threading.Lock(), [], VideoFolder.store
 
-        def stopping(sample, folder, stem):
+        def stopping(folder, sample):
             with lock:
                 if len(stored) == kept:
                     raise PosError("Cannot write: no space left on device.")
-                stored.append((folder.name, stem))
-            store(sample, folder, stem)
+                stored.append(folder.file(sample.request, "json").relative_to(study.out).as_posix())
+            store(folder, sample)
 
         study = make()
         with monkeypatch.context() as patch:
-            patch.setattr(study_module, "store", stopping)
+            patch.setattr(VideoFolder, "store", stopping)
             with pytest.raises(PosError, match="no space left"):
                 study.generate()
         before = made(study)
-        assert {name for name in before if name.endswith(".json")} == {
-            f"videos/{folder}/{stem}.json" for folder, stem in stored
-        }
-        asked = []
+        assert {name for name in before if name.endswith(".json")} == set(stored)
+        requested = []
         generate = Pipeline.generate
         monkeypatch.setattr(
-            Pipeline, "generate", lambda self, todo: asked.extend(todo) or generate(self, todo)
+            Pipeline, "generate", lambda self, todo: requested.extend(todo) or generate(self, todo)
         )
         study.generate()
-        assert len(asked) == 18 - kept
+        assert len(requested) == 18 - kept
         after = made(study)
         assert len(after) == 36
         assert before.items() <= after.items()
 
-    def test_a_model_that_did_not_answer_is_asked_again_by_the_next_run(self, make, asked: list[str]):
+    def test_a_model_that_did_not_answer_is_asked_again_by_the_next_run(self, make, requested: list[str]):
         study = make()
         engine = Silent({"a": "one"})
         study.pipeline.rewriter = replace(study.pipeline.rewriter, engine=engine)
         study = make(pipeline=study.pipeline)
         study.generate()
-        seen = study.folder("spr") / "features-0.safetensors"
-        seen.write_bytes(b"")
-        asked.clear()
+        features = study.videos("spr").features_file("0" * 16)
+        features.write_bytes(b"")
+        requested.clear()
 
         def repeated() -> list[str]:
             made_before, rewriter = made(study), study.pipelines["spr"].rewriter
@@ -112,29 +109,35 @@ class TestGenerate:
             study.generate()
             return sorted(name for name, data in made(study).items() if data != made_before.get(name))
 
-        assert (repeated(), asked, seen.exists()) == ([], [], True)  # still silent: nothing is made
+        assert (repeated(), requested, features.exists()) == (
+            [],
+            [],
+            True,
+        )  # still silent
         engine.silent = False
         changed = repeated()
         assert {name.split("/")[1].partition("-")[0] for name in changed} == {"spr"}
-        assert len([name for name in changed if name.endswith(".json")]) == len(asked) == 6
-        assert not seen.exists()
-        told = [json.loads((study.out / name).read_text()) for name in changed if name.endswith(".json")]
-        assert all(entry["rewrite"]["accepted"] for entry in told)
-        assert (repeated(), len(asked)) == ([], 6)
+        assert len([name for name in changed if name.endswith(".json")]) == len(requested) == 6
+        assert not features.exists()
+        records = [json.loads((study.out / name).read_text()) for name in changed if name.endswith(".json")]
+        assert all(record["rewrite"]["accepted"] for record in records)
+        assert (repeated(), len(requested)) == ([], 6)
 
-    def test_a_failing_disk_ends_the_making_not_only_the_storing(self, make, monkeypatch: pytest.MonkeyPatch):
+    def test_a_failing_disk_ends_the_generation_not_only_the_writing(
+        self, make, monkeypatch: pytest.MonkeyPatch
+    ):
         def failing(*_):
             raise PosError("Cannot write: no space left on device.")
 
-        monkeypatch.setattr(study_module, "store", failing)
-        monkeypatch.setattr(study_module, "BACKLOG", 2)
+        monkeypatch.setattr(VideoFolder, "store", failing)
+        monkeypatch.setattr("pos.video_folder.BACKLOG", 2)
         study = make({"baseline": STUDY_ROWS["baseline"]}, seeds=range(40))
         with pytest.raises(PosError, match="no space left"):
             study.generate()
         assert len(study.pipeline.backbone.calls) / study.pipeline.steps <= 4, "of 60 batches"
 
-    def test_videos_are_stored_as_they_come(self, make, monkeypatch: pytest.MonkeyPatch):
-        """What stops the sampling loses at most the batch in the making."""
+    def test_videos_are_stored_while_the_next_are_generated(self, make, monkeypatch: pytest.MonkeyPatch):
+        """An interruption loses at most the batch that is being generated."""
         predict = ColourBackbone.predict
 
         def dying(self, *arguments):
@@ -149,7 +152,7 @@ class TestGenerate:
         assert len([name for name in made(study) if name.endswith(".json")]) == 4
 
     @pytest.mark.parametrize("change", ["steps", "guidance", "eta"])
-    def test_videos_of_other_settings_are_kept_apart(self, make, asked: list[str], change: str):
+    def test_videos_of_other_settings_are_kept_apart(self, make, requested: list[str], change: str):
         row = STUDY_ROWS["ona"]
         study = make({"ona": row})
         study.generate()
@@ -159,33 +162,31 @@ class TestGenerate:
         else:
             other = make({"ona": row})
             other = replace(other, pipeline=replace(other.pipeline, **{change: 3}))
-        asked.clear()
+        requested.clear()
         other.generate()
-        assert len(asked) == 6
+        assert len(requested) == 6
         after = made(study)
         assert len(after) == 2 * len(before)
         assert before.items() <= after.items()
-        asked.clear()
+        requested.clear()
         study.generate()
-        assert asked == []
+        assert requested == []
 
-    def test_more_seeds_or_prompts_are_added_to_what_is_there(self, make, asked: list[str]):
+    def test_more_seeds_or_prompts_are_added_to_existing_ones(self, make, requested: list[str]):
         make(seeds=[0]).generate()
-        asked.clear()
+        requested.clear()
         make(seeds=[0, 1]).generate()
-        assert len(asked) == 9
-        asked.clear()
+        assert len(requested) == 9
+        requested.clear()
         make(benchmark=ShapesBenchmark("validation", 4)).generate()
-        assert set(asked) == {"validation-0003"}
+        assert set(requested) == {"validation-0003"}
 
     def test_a_row_may_have_its_own_guidance(self, make):
         rows = {"one": Row("1", Method()), "four": Row("4", Method(), guidance=4)}
         study = make(rows)
         study.generate()
-        told = {
-            json.loads(path.read_text())["guidance"] for path in (study.out / "videos").rglob("four-*/*.json")
-        }
-        assert told == {4.0}
+        records = [json.loads(path.read_text()) for path in (study.out / "videos").rglob("four-*/*.json")]
+        assert {record["guidance"] for record in records} == {4.0}
 
 
 class TestShards:
@@ -205,7 +206,7 @@ class TestShards:
 
 
 class TestGaps:
-    def test_a_row_that_lacks_a_part_is_left_out_with_its_reason(self, make, caplog):
+    def test_a_row_that_needs_a_missing_part_is_left_out_with_its_reason(self, make, caplog):
         rows = {**STUDY_ROWS, "pos_star": Row("+POS*", Method(noise="npnet", eta=1.0))}
         study = make(rows)
         assert study.gaps.keys() == {"pos_star"}
@@ -214,15 +215,15 @@ class TestGaps:
         study.generate()
         assert len(list((study.out / "videos").iterdir())) == len(STUDY_ROWS)
 
-    def test_the_reason_is_why_the_part_is_absent(self, make):
-        study = make(absent={"rewriter": "The language model is not on this machine."})
+    def test_the_reason_is_why_the_part_is_missing(self, make):
+        study = make(missing={"rewriter": "The language model is not on this machine."})
         assert study.gaps == {"spr": "The language model is not on this machine."}
 
     def test_no_row_at_all(self, make):
-        with pytest.raises(PosError, match=r"No row of table1 can be made\. No clips\."):
-            make({"ona": STUDY_ROWS["ona"]}, absent={"retriever": "No clips."})
+        with pytest.raises(PosError, match=r"No row of table1 can be generated\. No clips\."):
+            make({"ona": STUDY_ROWS["ona"]}, missing={"retriever": "No clips."})
 
-    def test_a_row_asks_for_more_than_the_pool_has(self, make):
+    def test_a_row_needs_more_than_the_pool_has(self, make):
         spr = STUDY_ROWS["spr"]
         rows = {
             **STUDY_ROWS,
@@ -249,14 +250,14 @@ class TestOwnParts:
         study = make(rows)
         study.generate()
 
-        def told(key: str) -> list[dict]:
-            return [json.loads(path.read_text()) for path in sorted(study.folder(key).glob("*.json"))]
+        def records(key: str) -> list[dict]:
+            return [json.loads(path.read_text()) for path in sorted(study.videos(key).path.glob("*.json"))]
 
-        assert {entry["neighbours"][0]["id"] for entry in told("one_clip")} == {"red"}
-        assert [entry["neighbours"] for entry in told("alone")] == [[]] * 6
-        assert {len(entry["neighbours"]) for entry in told("spr")} == {2}
+        assert {entry["neighbours"][0]["id"] for entry in records("one_clip")} == {"red"}
+        assert [entry["neighbours"] for entry in records("alone")] == [[]] * 6
+        assert {len(entry["neighbours"]) for entry in records("spr")} == {2}
         for key, word in (("other", "minus"), ("spr", "plus")):
-            assert any(word in entry["rewritten_prompt"].split() for entry in told(key)), key
+            assert any(word in entry["rewritten_prompt"].split() for entry in records(key)), key
 
     def test_what_a_row_shares_with_the_others_leaves_its_hash_alone(self, make):
         spr, ona = STUDY_ROWS["spr"], STUDY_ROWS["ona"]
@@ -274,25 +275,25 @@ class TestOwnParts:
 
 
 class TestFolders:
-    def test_another_study_uses_the_videos_of_the_same_settings(self, make, asked: list[str]):
+    def test_another_study_uses_the_videos_of_the_same_settings(self, make, requested: list[str]):
         make().generate()
-        asked.clear()
+        requested.clear()
         rows = {"eta_inf": STUDY_ROWS["ona"], "eta_1": Row("eta 1", Method(noise="inversion", eta=1.0))}
         other = make(rows, name="figure6")
         other.generate()
-        assert len(asked) == 6
-        assert other.folder("eta_inf").name.startswith("ona-")
-        assert other.folder("eta_1").name.startswith("eta_1-")
+        assert len(requested) == 6
+        assert other.videos("eta_inf").path.name.startswith("ona-")
+        assert other.videos("eta_1").path.name.startswith("eta_1-")
 
-    def test_another_manifest_is_refused_and_nothing_is_made(self, make, asked: list[str]):
+    def test_another_manifest_is_refused_and_nothing_is_generated(self, make, requested: list[str]):
         make().generate()
-        asked.clear()
+        requested.clear()
         items = [Item(prompt.id, f"{prompt.text}, slowly") for prompt in PROMPTS]
         study = make(benchmark=Manifest("msrvtt", items, {}, {}))
         said = f"{study.out} holds videos of another manifest than this one of msrvtt: its validation-0000 is"
         with pytest.raises(PosError, match=re.escape(said)):
             study.generate()
-        assert asked == []
+        assert requested == []
 
 
 class TestBadInput:

@@ -72,7 +72,7 @@ def test_a_file_with_a_secret_is_left_out(tmp_path: Path, monkeypatch, caplog):
         run.files("results", "results", [tmp_path / "good.json", tmp_path / "bad.json"])
     (made,) = runs(tmp_path)
     assert set(made.artifacts["results"]) == {"good.json"}
-    assert "bad.json holds a secret" in caplog.text
+    assert "bad.json contains a secret" in caplog.text
 
 
 def test_repeated_work_is_the_same_run_and_other_work_another(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The figures of the paper that are no table: what they measure beside it, draw and show."""
+"""The contract of a study's figure: what it measures, draws and says beside the table."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pos.study.study import Study
 
 @dataclass(frozen=True)
 class Finding:
-    """What a figure found.
+    """The result of a figure.
 
     Attributes:
         measured: the numbers, JSON-able.
-        notes: what they say, one sentence each.
+        notes: on the numbers, one sentence each.
         drawings: SVGs by name.
         pictures: PNG files by name.
     """
@@ -35,24 +35,24 @@ class Figure(ABC):
     """A figure of a study.
 
     Attributes:
-        retrieves: whether it asks the pool, which is then made even where no row needs it.
+        retrieves: whether it needs the pool, which is then built even where no row needs it.
     """
 
     retrieves = False
 
-    def check(self, study: Study) -> None:  # noqa: B027 - most figures can be made of any study
-        """See, before a video is made, that the study has what the figure needs.
+    def check(self, study: Study) -> None:  # noqa: B027 - most figures need nothing
+        """Check, before a video is generated, that the study has what the figure needs.
 
         Raises:
-            PosError: it has not.
+            PosError: something is missing.
         """
 
     @abstractmethod
     def measure(
         self, study: Study, detectors: Detectors, reference: Reference | None, device: torch.device | str
     ) -> Finding:
-        """What the figure shows; the videos of all rows are there.
+        """Measure and draw the figure of a study that has all its videos.
 
         Raises:
-            PosError: something that it needs is not.
+            PosError: something that the figure needs is missing.
         """

@@ -16,18 +16,18 @@ from pos.study.figures.base import Figure, Finding
 from pos.study.study import Study
 
 LEAST = 96  # pixels of a frame's shorter side in the picture
-MARGIN, LABEL, LINE, GAP = 8, 96, 22, 4  # pixels: around all, of labels, of a line of text, between frames
+MARGIN, LABEL, LINE, GAP = 8, 96, 22, 4  # pixels: margin, width of labels, line of text, gap between frames
 
 
 class FrameSheet(Figure):
-    """A block a prompt, a line a row, a column a frame.
+    """A picture with a block for each prompt, in it a line for each row and a column for each frame.
 
     Args:
-        prompts: the first so many.
-        frames: of a video, spread over all of it.
+        prompts: how many, the first of the benchmark.
+        frames: how many of each video, spread over its length.
 
     Raises:
-        PosError: less than one of either.
+        PosError: prompts or frames below 1.
     """
 
     def __init__(self, prompts: int = 4, frames: int = 6) -> None:
@@ -47,13 +47,19 @@ class FrameSheet(Figure):
         for prompt, (_, videos, _) in zip(shown, study.samples([p.id for p in shown]), strict=True):
             lines = {study.rows[key].label: video for key, video in videos.items()}
             blocks.append(sheet(prompt.text, lines, self.frames))
-        told = f"Frames of {len(shown)} prompts, row by row, each from the same base noise in every row."
+        note = f"Frames of {len(shown)} prompts, row by row, each from the same base noise in every row."
         ids = {"prompts": [prompt.id for prompt in shown], "rows": list(study.pipelines)}
-        return Finding(ids, [told], pictures={"frames": png(stacked(blocks))})
+        return Finding(ids, [note], pictures={"frames": png(stacked(blocks))})
 
 
 def sheet(title: str, videos: dict[str, Tensor], frames: int = 6) -> Image.Image:
-    """Frames of videos of one size, uint8 (f, 3, h, w) by label, spread over all of each; a line a video."""
+    """A block with frames of several videos.
+
+    Args:
+        title: of the block.
+        videos: uint8 (f, 3, h, w) by label, of one size.
+        frames: how many of each, spread over its length.
+    """
     chosen = {
         label: video[frame_indices(len(video), min(frames, len(video)))] for label, video in videos.items()
     }
@@ -61,16 +67,16 @@ def sheet(title: str, videos: dict[str, Tensor], frames: int = 6) -> Image.Image
 
 
 def false_colour(latents: Tensor) -> Tensor:
-    """The first three channels of latents or noise (c, f, h, w) as a video uint8 (f, 3, h, w).
+    """The first three channels of latents or noise (c, f, h, w) as red, green and blue: uint8 (f, 3, h, w).
 
-    They become red, green and blue; -3 is dark and 3 light, so that noise of unit variance fits.
+    -3 is dark and 3 is light, which covers noise of unit variance.
     """
     channels = latents[:3].transpose(0, 1).float()
     return channels.add(3).mul(255 / 6).round().clamp(0, 255).to(torch.uint8)
 
 
 def block(title: str, lines: dict[str, Tensor]) -> Image.Image:
-    """A picture of frames, uint8 (f, 3, h, w) by label; small ones are enlarged by a whole factor."""
+    """A picture of frames, uint8 (f, 3, h, w) by label; small frames are enlarged by a whole factor."""
     count, _, height, width = next(iter(lines.values())).shape
     factor = max(1, -(-LEAST // min(height, width)))
     height, width = height * factor, width * factor
@@ -92,7 +98,7 @@ def block(title: str, lines: dict[str, Tensor]) -> Image.Image:
 
 
 def stacked(blocks: list[Image.Image]) -> Image.Image:
-    """Pictures one above the other."""
+    """One picture of several, one above the other."""
     size = max(block.width for block in blocks), sum(block.height for block in blocks)
     sheet, top = Image.new("RGB", size, "white"), 0
     for part in blocks:
@@ -102,6 +108,7 @@ def stacked(blocks: list[Image.Image]) -> Image.Image:
 
 
 def png(picture: Image.Image) -> bytes:
+    """The picture as a PNG file."""
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=True)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Figure 2: are the inverted noises of similar videos nearer to each other than those of unrelated ones?"""
+"""Figure 2: whether inverted noises of similar videos are nearer to each other than those of others."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ Pairs = list[tuple[int, int]]
 class NoiseSpace(Figure):
     """Inverts clips of the pool and compares their noises, pair by pair.
 
-    Every clip drawn is paired with the one of the nearest other caption, with a random one, and with Gaussian
-    noise that has nothing to do with it. Cosine and distance of the noises, the distance divided by the root
-    of the number of values (independent noise of unit variance: the root of 2).
+    Every drawn clip is paired with the clip of the nearest other caption, with a random clip, and with
+    independent Gaussian noise. Measured are the cosine of two noises and their distance divided by the root
+    of the number of values (root of 2 for independent noise of unit variance).
 
-    A pool may hold a clip under several captions, or a caption of several clips: such entries make no pair.
-    One clip has one noise, and one caption is no near one.
+    Entries of the pool with the same clip or the same caption are not paired.
 
     Args:
-        clips: how many are drawn.
-        inversion: the form of Eq. 2.
+        clips: how many clips are drawn.
+        inversion: which form of Eq. 2.
         seed: of the clips and of the Gaussian noise.
 
     Raises:
@@ -59,7 +58,7 @@ class NoiseSpace(Figure):
     def check(self, study: Study) -> None:
         retriever = study.pipeline.retriever
         if retriever is None:
-            raise PosError(study.absent.get("retriever", "Figure 2 needs a pool: choose one with pool=..."))
+            raise PosError(study.missing.get("retriever", "Figure 2 needs a pool: choose one with pool=..."))
         if len(retriever.pool) < 3:
             raise PosError(
                 f"A pool of {len(retriever.pool)} clips has no pairs to compare: at least 3 are needed."
@@ -80,7 +79,7 @@ class NoiseSpace(Figure):
         def video(clip: int) -> Tensor:
             return pool.video(clip, *size)
 
-        def same(one: int, other: int) -> bool:  # by their pixels: ids name pairs, not clips
+        def same(one: int, other: int) -> bool:  # compares pixels: ids name pairs, not clips
             return pool.captions[one] == pool.captions[other] or torch.equal(video(one), video(other))
 
         vectors = pipeline.retriever.encoder.embed(pool.captions)
@@ -101,7 +100,7 @@ class NoiseSpace(Figure):
         return _finding(groups, captions, self.inversion, generator)
 
     def _inverted(self, pipeline: Pipeline, videos: dict[int, Tensor]) -> dict[int, Tensor]:
-        """The noises, flat, of videos, both by index of the clip."""
+        """The inverted noises of videos, flattened; both by index of the clip."""
         inverter = Inverter(
             pipeline.backbone,
             TensorCache(pipeline.cache_dir, "inversions"),
@@ -125,10 +124,10 @@ def draw_pairs(
         vectors: of the captions, unit (n, d).
         count: how many clips; all where there are fewer.
         generator: of the draw.
-        same: whether two indices are too alike to be a pair, as a clip and itself are.
+        same: whether two indices have the same clip or caption, and so are not paired.
 
     Raises:
-        PosError: a clip drawn is the same as all others.
+        PosError: a drawn clip cannot be paired with any other.
     """
     drawn = torch.randperm(len(vectors), generator=generator)[:count].tolist()
     similar, unrelated = [], []
@@ -140,7 +139,7 @@ def draw_pairs(
 
 
 def _partner(clip: int, candidates: Iterable[int], same: Callable[[int, int], bool]) -> int:
-    """The first that is not the same."""
+    """The first candidate that may be paired with the clip."""
     found = next((other for other in candidates if not same(clip, other)), None)
     if found is None:
         raise PosError(
@@ -151,7 +150,7 @@ def _partner(clip: int, candidates: Iterable[int], same: Callable[[int, int], bo
 
 
 def _at_random(clip: int, count: int, generator: torch.Generator) -> Iterator[int]:
-    """Another clip, and all in an order that is drawn only if that one will not do."""
+    """Another clip at random, then all clips in random order, drawn only when the first is not used."""
     yield (clip + 1 + int(torch.randint(count - 1, (), generator=generator))) % count
     yield from torch.randperm(count, generator=generator).tolist()
 
@@ -169,7 +168,7 @@ def compared(first: Tensor, second: Tensor, generator: torch.Generator) -> dict[
 
 
 def rank_correlation(x: Tensor, y: Tensor) -> float:
-    """Spearman's: Pearson's correlation of the ranks, ties sharing theirs; 0 where all of one are equal."""
+    """Spearman's rank correlation; equal values share their rank, and it is 0 where all of one are equal."""
     return float(spearman_corrcoef(x.double(), y.double()))
 
 
@@ -190,14 +189,14 @@ def _finding(
     similarities = torch.tensor([value for values in captions.values() for value in values])
     correlation = rank_correlation(similarities, torch.cat([near, far]))
     notes = [
-        f"Inverted noises ({inversion}) of a clip and {name}: cosine {_told(group['cosine'])}, distance "
-        f"{_told(group['distance'])}."
+        f"Inverted noises ({inversion}) of a clip and {name}: cosine {_describe(group['cosine'])}, distance "
+        f"{_describe(group['distance'])}."
         for name, group in groups.items()
     ]
     holds = "nearer" if difference["low"] > 0 else "farther" if difference["high"] < 0 else "no nearer"
     notes.append(
-        f"Clips of similar captions are {holds} in noise space: their cosine is {_told(difference)} above "
-        f"that of random clips; rank correlation of caption similarity and cosine {correlation:.2f}."
+        f"Clips of similar captions are {holds} in noise space: their cosine is {_describe(difference)} "
+        f"above that of random clips; rank correlation of caption similarity and cosine {correlation:.2f}."
     )
     plotted = {
         name: list(zip(values, groups[name]["cosines"], strict=True)) for name, values in captions.items()
@@ -213,5 +212,5 @@ def _finding(
     return Finding(measured, notes, {"noise-space": Curve(drawing, "A dot is a pair of clips.")})
 
 
-def _told(mean: dict[str, float]) -> str:
+def _describe(mean: dict[str, float]) -> str:
     return f"{mean['value']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}]"

@@ -1,4 +1,4 @@
-"""Figure 1: one prompt, several noises. How far do the scores of single videos spread?"""
+"""Figure 1: how much the scores of single videos of one prompt vary with the noise."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LABELS = {"clipsim": "CLIPSIM", "accuracy": "Accuracy", "distance": "Feature dis
 
 
 class Spread(Figure):
-    """The scores of single videos, and how much of their variance the noise makes and how much the prompt.
+    """The scores of single videos, and the share of their variance that is due to the noise.
 
-    Three scores, as far as their detectors are there: CLIPSIM; the share of the attributes that the prompt
-    names and the judge sees; and the distance of FVD's feature from the mean of the real clips.
+    Three scores, as far as there are detectors for them: CLIPSIM; the share of the prompt's attributes that
+    the judge recognises; and the distance of FVD's feature from the mean of the real clips.
     """
 
     def check(self, study: Study) -> None:
@@ -46,7 +46,7 @@ class Spread(Figure):
             for name, scores in single_scores(features(study, key, detectors, device), reference).items():
                 grid = scores.view(seeds, prompts).T  # requests go seed by seed
                 found[name] = {"prompts": _by_prompt(grid), **variances(grid)}
-                notes.append(_told(label, LABELS[name], grid, found[name]["share_of_noise"]))
+                notes.append(_describe(label, LABELS[name], grid, found[name]["share_of_noise"]))
                 pairs = [(place + 1.0, float(score)) for place, row in enumerate(grid) for score in row]
                 title = f"{LABELS[name]} of {seeds} noises a prompt, {label}"
                 drawing = dots(title, {label: pairs}, "prompt", LABELS[name])
@@ -55,31 +55,34 @@ class Spread(Figure):
         return Finding(measured, notes, drawings)
 
 
-def single_scores(seen: FeatureSet, reference: Reference | None) -> dict[str, Tensor]:
-    """Scores (n,) of single videos by name, as far as their detectors are there; NaN where not defined.
+def single_scores(features: FeatureSet, reference: Reference | None) -> dict[str, Tensor]:
+    """Scores (n,) of single videos by name, as far as there are detectors; NaN where not defined.
 
     Args:
-        seen: features of n videos.
-        reference: gives the mean of the real clips; None leaves out the distance.
+        features: of n videos.
+        reference: with the mean of the real clips; None leaves out the distance.
     """
-    rows, scores = seen.tensors, {}
+    rows, scores = features.tensors, {}
     if "clipsim" in rows:
         scores["clipsim"] = rows["clipsim"].double()
     if "judged" in rows:
         counted = rows["named"] != UNNAMED
         right = ((rows["judged"] == rows["named"]) & counted).sum(1)
         scores["accuracy"] = right.double() / counted.sum(1)
-    if "fvd" in rows and reference is not None and "fvd" not in reference.unfit(seen.detectors):
+    if "fvd" in rows and reference is not None and "fvd" not in reference.unfit(features.detectors):
         scores["distance"] = (rows["fvd"].double() - reference.statistics["fvd"].mean).norm(dim=1)
     return scores
 
 
 def variances(grid: Tensor) -> dict[str, float | None]:
-    """What noise and prompt make of the variance of scores (prompts, noises), by one-way random effects.
+    """The standard deviations that noise and prompt cause, by one-way random effects.
+
+    Args:
+        grid: scores (prompts, noises).
 
     Returns:
-        ``within``: deviation of the noises of one prompt; ``between``: deviation of the prompts' own means,
-        the noises' part taken off; ``share_of_noise``: of the sum of both variances, None where both are 0.
+        ``within``: of the noises of one prompt; ``between``: of the prompts' means, corrected for the noises;
+        ``share_of_noise``: of the sum of both variances, None where both are 0.
     """
     grid = grid[grid.isfinite().all(1)]
     within = grid.var(1).mean()
@@ -96,10 +99,12 @@ def _by_prompt(grid: Tensor) -> list[dict[str, float]]:
     return [{"least": float(row.min()), "mean": float(row.mean()), "most": float(row.max())} for row in grid]
 
 
-def _told(label: str, name: str, grid: Tensor, share: float | None) -> str:
+def _describe(label: str, name: str, grid: Tensor, share: float | None) -> str:
     spans = grid.amax(1) - grid.amin(1)
-    told = (
+    sentence = (
         f"{label}, {name}: of {grid.shape[1]} noises the best and the worst video of a prompt are "
         f"{float(spans.mean()):.3f} apart in the mean, {float(spans.max()):.3f} at most"
     )
-    return f"{told}; noise makes {share:.0%} of the variance." if share is not None else f"{told}."
+    if share is not None:
+        sentence += f"; noise makes {share:.0%} of the variance"
+    return f"{sentence}."

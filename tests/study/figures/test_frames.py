@@ -72,7 +72,7 @@ def test_the_finding_of_a_study(tmp_path: Path):
     side = 4 * 24
     height = sheet.MARGIN + sheet.LINE + 3 * (side + sheet.MARGIN)
     assert picture.shape == (2 * height, 2 * sheet.MARGIN + sheet.LABEL + 2 * side + sheet.GAP, 3)
-    video = read_video(study.folder("spr") / f"{PROMPTS[1].id}-s0.safetensors", 2)
+    video = read_video(study.videos("spr").path / f"{PROMPTS[1].id}-s0.safetensors", 2)
     top = height + sheet.MARGIN + sheet.LINE + 2 * (side + sheet.MARGIN)
     left = sheet.MARGIN + sheet.LABEL
     tile = picture[top : top + side : 24, left : left + side : 24]

@@ -167,7 +167,7 @@ def test_bad_input(tmp_path: Path):
     with pytest.raises(PosError, match="clips=2: at least 3"):
         NoiseSpace(clips=2)
     few, none = study(tmp_path, Shades(2)), study(tmp_path / "b", Shades())
-    none.pipeline.retriever, none.absent = None, {"retriever": "The pool is far away."}
+    none.pipeline.retriever, none.missing = None, {"retriever": "The pool is far away."}
     for refuses in (NoiseSpace().check, lambda study: NoiseSpace().measure(study, None, None, "cpu")):
         with pytest.raises(PosError, match="A pool of 2 clips has no pairs"):
             refuses(few)
