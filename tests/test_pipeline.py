@@ -158,7 +158,7 @@ class TestText:
         assert sample.provenance.rewritten_prompt == ("a blue ring" if rewritten else None)
 
     def test_steps_that_the_levels_add_count_as_well(self, make, monkeypatch: pytest.MonkeyPatch):
-        """VideoCrafter's sampler makes 7 steps where 6 are asked for."""
+        """VideoCrafter's sampler makes 7 steps where 6 are requested."""
         pipeline = make(Method(rewrite=True, gamma=1), steps=6)
         monkeypatch.setattr(pipeline.backbone, "levels", partial(ddim_levels, spacing="videocrafter"))
         (sample,) = pipeline.generate(make_requests(["a red ring"]))
@@ -206,7 +206,7 @@ class TestBatches:
 
 class TestBadInput:
     @pytest.mark.parametrize(
-        ("method", "absent", "said"),
+        ("method", "missing", "said"),
         [
             (
                 "ona",
@@ -220,9 +220,9 @@ class TestBadInput:
             ("pos_star", "npnet", "predicts noise, but no NPNet is given: choose one with npnet=shapes"),
         ],
     )
-    def test_an_absent_part_is_one_sentence(self, make, method: str, absent: str, said: str):
+    def test_a_missing_part_is_one_sentence(self, make, method: str, missing: str, said: str):
         with pytest.raises(PosError, match=said) as raised:
-            make(ROWS[method], **{absent: None})
+            make(ROWS[method], **{missing: None})
         assert len(str(raised.value).splitlines()) == 1
 
     @pytest.mark.parametrize("key", ["steps", "frames", "height", "width", "batch_size"])
@@ -269,7 +269,7 @@ class TestInversionCheck:
         assert "2 of 2 inverted clips are reconstructed at less than 99 dB" in caplog.text
         assert all(f"{clip} (" in caplog.text for clip in ("red", "blue"))
 
-    def test_its_eta_is_lowered_where_that_is_asked(self, make):
+    def test_its_eta_is_lowered_where_that_is_requested(self, make):
         requests = make_requests(["red", "green"])
         check = Check(min_psnr=99.0, lower_eta=True)
         pipeline = make(ROWS["ona"], inversion_check=check)
@@ -321,7 +321,7 @@ def test_samples_come_in_order_and_as_they_are_made(make):
     stream = pipeline.generate(requests)
     first = next(stream)
     assert isinstance(first, Sample)
-    assert len(pipeline.backbone.calls) == pipeline.steps, "the second batch waits until it is asked for"
+    assert len(pipeline.backbone.calls) == pipeline.steps, "the second batch waits until it is requested"
     samples = [first, *stream]
     assert [sample.request for sample in samples] == requests
     assert all(s.video.dtype == torch.uint8 and s.video.shape == (2, 3, 4, 4) for s in samples)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -20,8 +21,10 @@ from pos.storage import (
     asset,
     content_hash,
     csv_text,
+    jsonable,
     lock_folder,
     read_csv,
+    read_json,
     read_jsonl,
     read_text,
     write_atomic,
@@ -188,3 +191,27 @@ def test_text_is_read_without_its_mark_and_what_is_no_text_is_named(tmp_path: Pa
 
 def test_csv_quotes_what_it_must_and_leaves_none_empty() -> None:
     assert csv_text([["a", "b"], ["x, y", None], ['"', 1.5]]) == 'a,b\n"x, y",\n"""",1.5\n'
+
+
+def test_numbers_that_json_lacks_are_texts():
+    values = {"a": math.inf, "b": [-math.inf, (math.nan, 1.5)], "c": "inf", "d": None}
+    found = jsonable(values)
+    assert found == {"a": "inf", "b": ["-inf", ["nan", 1.5]], "c": "inf", "d": None}
+    assert values["a"] == math.inf, "the original stays"
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_json_file_is_parsed_or_named_as_damaged(tmp_path: Path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": "1"}')
+    assert read_json(path) == {"a": "1"}
+    assert read_json(path, lambda content: int(content["a"])) == 1
+    for parse, reason in (
+        (lambda content: content["b"], "it has no 'b'"),
+        (lambda content: int(content["a"] + "x"), "invalid literal"),
+        (lambda content: len(content["a"] + 1), "can only concatenate"),
+    ):
+        with pytest.raises(PosError, match=rf"a\.json is damaged \({reason}.*\): remove it and run"):
+            read_json(path, parse)
+    with pytest.raises(PosError, match=r"b\.json is damaged \(.*No such file"):
+        read_json(tmp_path / "b.json")

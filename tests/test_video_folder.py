@@ -319,8 +319,13 @@ class TestClaim:
         assert list(json.loads((tmp_path / PROMPTS).read_text())) == ["test-0", "test-1", "test-2"]
 
     def test_a_claim_does_not_need_the_lock_of_the_folder(self, tmp_path: Path):
+        claiming = threading.Thread(
+            target=claim, args=(tmp_path, "shapes", {"test-0": "a ring"}), daemon=True
+        )
         with lock_folder(tmp_path):
-            claim(tmp_path, "shapes", {"test-0": "a ring"})
+            claiming.start()
+            claiming.join(timeout=10)
+            assert not claiming.is_alive(), "it waits for the lock"
         assert (tmp_path / PROMPTS).exists()
 
     def test_damaged_prompts_are_named(self, tmp_path: Path):

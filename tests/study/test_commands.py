@@ -71,7 +71,7 @@ def test_several_machines_fill_one_folder_and_one_scores(tmp_path: Path, shared:
         ends[process] = (process.returncode, stderr)
     assert ends[first][0] == 0, ends[first][1]
     codes = sorted(ends[process][0] for process in (second, third))
-    assert codes == [0, 2], "one of two runs of the same shard is told"
+    assert codes == [0, 2], "one of two runs of the same shard is refused"
     (refused,) = (stderr for status, stderr in ends.values() if status == 2)
     assert "Another run is writing to out/shard-1-of-2: give each machine a shard.index of its own" in refused
     before = made(tmp_path / "out")

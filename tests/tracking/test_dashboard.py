@@ -18,8 +18,8 @@ def sections(**settings) -> dict[str, list[dict]]:
 def test_the_dashboard_has_tables_curves_cost_and_a_wall():
     found = sections(wall=2)
     assert list(found) == ["Tables", "Eta and gamma", "Cost against quality", "Video wall"]
-    told = json.dumps(found["Tables"])
-    assert all(f'"{table}"' in told for table in ("results", "cost", "side_by_side"))
+    tables = json.dumps(found["Tables"])
+    assert all(f'"{table}"' in tables for table in ("results", "cost", "side_by_side"))
     axes = [
         (p["config"]["xAxis"], p["config"]["yAxis"]) for p in found["Eta and gamma"] if "xAxis" in p["config"]
     ]

@@ -120,16 +120,16 @@ def test_without_a_login_auto_is_offline_and_online_says_what_to_do(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("told", "chosen"), [("disabled", "disabled"), ("dryrun", "offline"), ("run", "online")]
+    ("mode", "chosen"), [("disabled", "disabled"), ("dryrun", "offline"), ("run", "online")]
 )
-def test_a_login_does_not_overrule_what_wandb_is_told(tmp_path: Path, gif: Path, monkeypatch, told, chosen):
+def test_a_login_does_not_overrule_the_mode_of_wandb(tmp_path: Path, gif: Path, monkeypatch, mode, chosen):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setenv("WANDB_MODE", told)
+    monkeypatch.setenv("WANDB_MODE", mode)
     assert choose_mode("auto") == Wandb().mode == chosen
     assert (choose_mode("online"), choose_mode("offline")) == (
         "online",
         "offline",
-    )  # what is asked for counts
+    )  # a requested mode counts
     if chosen != "online":
         log(Wandb(project="p"), tmp_path / "out", gif)
         assert len(runs(tmp_path)) == (chosen == "offline")
