@@ -1,22 +1,6 @@
-"""Prompts to videos: see --help."""
+"""Prompts to videos: the same as ``pos generate``; see --help."""
 
-from typing import Any
-
-from omegaconf import DictConfig
-
-from pos.cli import command
-
-
-@command("generate")
-def main(cfg: DictConfig) -> dict[str, Any]:
-    from pos.generation import run
-    from pos.tracking.loggers import build_logger
-    from pos.tracking.records import log_generation
-
-    logger = build_logger(cfg)  # what it lacks is said before the work
-    run(cfg)
-    return log_generation(logger, cfg)
-
+from pos.cli.commands import generate as main
 
 if __name__ == "__main__":
     main()

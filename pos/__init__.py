@@ -27,7 +27,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public functions on first use (PEP 562): ``import pos`` alone loads neither torch nor Hydra."""
+    """Import the public functions on first use (PEP 562): ``import pos`` alone loads no torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'pos' has no attribute '{name}'")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -152,8 +152,8 @@ def _find(path: Path, version: str) -> Path:
     """A converted file, of the version that is asked for."""
     checkpoint = VERSIONS[version].checkpoint
     command = (
-        f"hf download {checkpoint} --local-dir DOWNLOAD && python experiments/convert.py weights=videocrafter "
-        f"weights.version={version} source=DOWNLOAD/{checkpoint.split()[-1]} out=DIR"
+        f"hf download {checkpoint} --local-dir DOWNLOAD && python experiments/convert.py "
+        f"weights=videocrafter weights.version={version} source=DOWNLOAD/{checkpoint.split()[-1]} out=DIR"
     )
     published(path, model_name(version), command, "backbone.folder")
     found = read_metadata(path).get("model")
