@@ -60,7 +60,7 @@ def settings(arguments: Sequence[str]) -> tuple[str, ...]:
 
 
 class Watch(Callback):
-    """Hydra's callback: notes in the class which sweep has begun in this process, since Hydra builds the object."""
+    """Notes which sweep Hydra has begun in this process: in the class, since Hydra builds the object."""
 
     folder: ClassVar[Path | None] = None
     launched: ClassVar[list[dict[str, str]]] = []
@@ -109,7 +109,7 @@ def run_job(
         task: the command.
         cfg: its configuration; ``out`` and ``export`` are put into ``folder``.
         folder: of the job.
-        script: the words that start the command; processes that the job starts are given what this job alone would.
+        script: the words that start the command, for processes that the job starts by its own arguments.
         sentence: says in one sentence what went wrong; None of a bug.
 
     Returns:
@@ -253,8 +253,8 @@ def _objectives(names: Sequence[str], values: Values) -> dict[str, float | None]
     missing = [name for name, number in found.items() if number is None]
     if missing and HydraConfig.get().runtime.choices["hydra/sweeper"] != "basic":
         raise PosError(
-            f"The sweeper needs the objective '{missing[0]}', and this job did not measure it: name others of "
-            f"{known} with objectives=[...]."
+            f"The sweeper needs the objective '{missing[0]}', and this job did not measure it: name others "
+            f"of {known} with objectives=[...]."
         )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ class ConfigFolders:
     def of(cls, main: Path, arguments: Sequence[str]) -> ConfigFolders:
         """``main`` and the folder that ``--config-dir DIR``, ``--config-dir=DIR`` or ``-cd DIR`` names."""
         pairs = [text.split("=", 1) for text in arguments if text.startswith(("--config-dir=", "-cd="))]
-        pairs += zip(arguments, arguments[1:], strict=False)
+        pairs += itertools.pairwise(arguments)
         own = [folder for flag, folder in pairs if flag in ("--config-dir", "-cd")]
         return cls(main, Path(own[-1]).absolute() if own else None)
 

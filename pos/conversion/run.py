@@ -12,7 +12,7 @@ from pos.storage import file_digest
 
 
 class Format(Protocol):
-    """A published format: ``conf/weights`` names its class, whose constructor is the configuration's schema."""
+    """A published format: ``conf/weights`` names its class, whose constructor is the schema."""
 
     def __call__(self, source: Path) -> Mapping[str, Part]:
         """Read the published file into networks, by the names of the files to write.

@@ -161,7 +161,8 @@ def test_the_command_writes_and_says_where(tmp_path: Path):
     arguments = [
         "weights=videocrafter", "weights.version=vc2_512",
         f"source={folder / 'model.ckpt'}", f"out={folder / 'out'}",
-        f"weights.unet={hydra(sizes('vc2_512')['unet'])}", f"weights.vae={hydra(VAE)}", f"weights.text={hydra(TEXT)}",
+        f"weights.unet={hydra(sizes('vc2_512')['unet'])}",
+        f"weights.vae={hydra(VAE)}", f"weights.text={hydra(TEXT)}",
     ]  # fmt: skip
     status, stdout, stderr = command(tmp_path, *arguments)
     assert status == 0, stderr
