@@ -9,7 +9,7 @@ help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 reproduce: setup ## install what is locked and run Table 1 on Shapes (outputs/reproduce)
-	$(RUN) experiments/reproduce.py
+	$(VENV)/bin/pos reproduce
 
 test: setup ## install what is locked and run the tests but the slow ones
 	$(RUN) -m pytest -q -m "not slow"
@@ -31,7 +31,7 @@ lock: setup ## pin again after a change in setup.cfg (keeps the pins that still 
 		--custom-compile-command "make lock" --output-file requirements.lock
 
 # The stamp is newer than the lock once everything is in: a second call costs nothing, a killed one goes on.
-$(VENV)/installed: requirements.lock setup.cfg pyproject.toml | $(VENV)/bin/python
+$(VENV)/installed: requirements.lock setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --progress-bar on --requirement requirements.lock
 	$(RUN) -m pip install -qq --no-deps --editable .
 	@touch $@

@@ -1,26 +1,6 @@
-"""Two evaluated folders to a verdict: see --help."""
+"""Two evaluated folders to a verdict: the same as ``pos compare``; see --help."""
 
-from omegaconf import DictConfig
-
-from pos.cli import command
-
-
-@command("compare")
-def main(cfg: DictConfig) -> None:
-    from hydra.utils import instantiate
-
-    from pos.evaluation.compare import compare_folders
-
-    verdicts = compare_folders(
-        cfg.a,
-        cfg.b,
-        instantiate(cfg.benchmark),
-        reference=cfg.reference,
-        resamples=cfg.resamples,
-        seed=cfg.seed,
-    )
-    print("\n".join(verdicts))
-
+from pos.cli.commands import compare as main
 
 if __name__ == "__main__":
     main()

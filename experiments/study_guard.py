@@ -18,6 +18,7 @@ from statistics import fmean, quantiles
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from pos.config.folder import config_folder
 from pos.data.pools.shapes import ShapesPool
 from pos.data.prompts import Prompt
 from pos.data.shapes import english
@@ -30,7 +31,7 @@ from pos.spr.local import HuggingFaceEngine
 from pos.spr.rewriting import Guard, Rewriter, summarize
 from pos.storage import asset
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = config_folder()
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 
 
@@ -75,7 +76,7 @@ def measure_language_model(
     """Print the outcome of the guard, and how often an accepted rewrite changes a named attribute."""
     config = OmegaConf.load(CONF / "rewriter" / "shapes.yaml")
     engine = HuggingFaceEngine(**{**_arguments(config.engine), "model": folder})
-    template = instantiate(OmegaConf.load(CONF / "instruction" / "paper.yaml"))
+    template = instantiate(OmegaConf.load(CONF / "rewriter" / "instruction" / "paper.yaml"))
     guard = Guard(**_arguments(config.guard))
     rewriter = Rewriter(engine, template, guard, cache, config.references, config.seed)
     found = Retriever(ShapesPool(), encoder, cache).nearest(prompts, rewriter.references)

@@ -12,7 +12,7 @@ import argparse
 
 import torch
 
-from pos.config.loading import load_pipeline
+import pos
 from pos.data.benchmarks.shapes import ShapesBenchmark
 from pos.diffusion.ddim import Guided, sample
 from pos.diffusion.noise import base_noise
@@ -33,7 +33,7 @@ if __name__ == "__main__":
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()
-    pipeline = load_pipeline("method=baseline")
+    pipeline = pos.load_pipeline("method=baseline")
     backbone, detectors = pipeline.backbone, shapes_detectors()
     benchmark = ShapesBenchmark("validation", size=arguments.prompts)
     reference = Reference.load(asset(benchmark.reference_asset))

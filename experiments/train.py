@@ -1,16 +1,6 @@
-"""Train a network: see --help."""
+"""Train a network: the same as ``pos train``; see --help."""
 
-from omegaconf import DictConfig
-
-from pos.cli import command
-
-
-@command("train")
-def main(cfg: DictConfig) -> dict[str, float]:
-    from pos.training.runner import refresh, train
-
-    return (refresh if cfg.refresh else train)(cfg)
-
+from pos.cli.commands import train as main
 
 if __name__ == "__main__":
     main()

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from pos.config.folder import config_folder
 from pos.networks.tokenizer import train_tokenizer
 from pos.storage import asset, write_atomic
 from pos.training.tokenizer import shapes_corpus
 
-INSTRUCTION = Path(__file__).parents[1] / "conf" / "instruction" / "paper.yaml"
+INSTRUCTION = config_folder() / "rewriter" / "instruction" / "paper.yaml"
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(

@@ -43,7 +43,7 @@ def load_tuneavideo(
 
     Args:
         folder: what tuning wrote, a local folder or a hub id in the local cache: ``unet/config.json`` and the
-            weights beside it, made safetensors by ``convert.py kind=tuneavideo``.
+            weights beside it, made safetensors by ``convert.py weights=tuneavideo``.
         image_model: the Stable Diffusion 1.x that was tuned, in the diffusers layout, likewise.
         frames, height, width, fps, steps, guidance: see ``Defaults``.
         device, precision, decode_chunk, acceleration: see ``LatentDiffusion``.
@@ -148,6 +148,6 @@ def _build(config: dict[str, Any]) -> TuneAVideoUNet:
 def _check_converted(pickle: Path) -> None:
     if pickle.is_file() and not pickle.with_suffix(".safetensors").is_file():
         raise PosError(
-            f"{pickle} is a pickle: convert it once with 'python experiments/convert.py kind=tuneavideo "
+            f"{pickle} is a pickle: convert it once with 'python experiments/convert.py weights=tuneavideo "
             f"source={pickle} out={pickle.parent}'."
         )

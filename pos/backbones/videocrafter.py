@@ -116,7 +116,7 @@ def load_videocrafter(
     """A VideoCrafter model.
 
     Args:
-        folder: what ``convert.py kind=videocrafter`` wrote: unet, vae and text, in safetensors.
+        folder: what ``convert.py weights=videocrafter`` wrote: unet, vae and text, in safetensors.
         holds: the version that the folder must hold.
         pad_id: the token that fills a text up.
         fps_condition: frames a second, an input of the network; None for a network without this input.
@@ -152,8 +152,8 @@ def _find(path: Path, version: str) -> Path:
     """A converted file of the requested version."""
     checkpoint = VERSIONS[version].checkpoint
     command = (
-        f"hf download {checkpoint} --local-dir DOWNLOAD && python experiments/convert.py kind=videocrafter "
-        f"kind.version={version} source=DOWNLOAD/{checkpoint.split()[-1]} out=DIR"
+        f"hf download {checkpoint} --local-dir DOWNLOAD && python experiments/convert.py "
+        f"weights=videocrafter weights.version={version} source=DOWNLOAD/{checkpoint.split()[-1]} out=DIR"
     )
     published(path, model_name(version), command, "backbone.folder")
     found = read_metadata(path).get("model")

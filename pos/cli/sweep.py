@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -13,6 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
@@ -35,9 +40,6 @@ RECORD = "job.json"
 
 _GONE = "It has not ended: it was killed, or is still running."
 
-_BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-"""What lists the jobs of a sweep before the first; any other sweeper searches, and needs numbers for that."""
-
 Values = Mapping[str, Any]
 """What a task returns for the table: numbers, or mappings with ``value``, ``low`` and ``high``, by name."""
 
@@ -58,7 +60,7 @@ def settings(arguments: Sequence[str]) -> tuple[str, ...]:
 
 
 class Watch(Callback):
-    """Tells this process which sweep Hydra has begun: Hydra builds it, so what it sees lies in the class."""
+    """Notes which sweep Hydra has begun in this process: in the class, since Hydra builds the object."""
 
     folder: ClassVar[Path | None] = None
     launched: ClassVar[list[dict[str, str]]] = []
@@ -69,17 +71,36 @@ class Watch(Callback):
         Watch.folder = Path(config.hydra.sweep.dir)
         with contextlib.suppress(HydraException):  # the sweeper raises it again, and says it better
             Watch.launched = _launched(config)
-        with contextlib.suppress(PosError):  # a damaged record is told of at the end
+        with contextlib.suppress(PosError):  # a damaged record is reported at the end
             for path, record in _records(Watch.folder):
                 if record["failed"]:
                     path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def gathered() -> Iterator[None]:
+    """Write the table of the sweep that runs inside, if one does, also where it is broken off.
+
+    Hydra's ``on_multirun_end`` is no place for it: Hydra does not call it when a job's process was killed or
+    after Ctrl-C, and swallows what a callback raises, so that the command could not fail.
+
+    Raises:
+        PosError: a job failed, left no record or damaged it.
+    """
+    Watch.folder, Watch.launched = None, []
+    try:
+        yield
+    finally:
+        table = gather(Watch.folder) if Watch.folder else None
+    if Watch.folder:
+        check(table, Watch.folder, Watch.launched)
 
 
 def run_job(
     task: Callable[[DictConfig], Values | None],
     cfg: DictConfig,
     folder: Path,
-    script: str,
+    script: Sequence[str],
     sentence: Callable[[Exception], str | None],
 ) -> list[float] | None:
     """One job, in this process or in a launcher's worker. What goes wrong in it is recorded, not raised.
@@ -88,7 +109,7 @@ def run_job(
         task: the command.
         cfg: its configuration; ``out`` and ``export`` are put into ``folder``.
         folder: of the job.
-        script: of the command; processes that the job starts run it with what this job alone would be given.
+        script: the words that start the command, for processes that the job starts by its own arguments.
         sentence: says in one sentence what went wrong; None of a bug.
 
     Returns:
@@ -104,7 +125,7 @@ def run_job(
     _write(folder, record)
     began, objectives = time.perf_counter(), None
     try:
-        with started_as([script, *(f"{key}={value}" for key, value in alone.items())], full_error=False):
+        with started_as([*script, *(f"{key}={value}" for key, value in alone.items())], full_error=False):
             record["values"] = values = dict(task(cfg) or {})
             found = _objectives(list(cfg.get("objectives") or []), values)
             record["objectives"] = [name for name, number in found.items() if number is not None]
@@ -133,10 +154,12 @@ def gather(folder: Path) -> Sweep | None:
     for name, text in sweep.files().items():
         write_atomic(folder / name, text)
     sys.stdout.write(sweep.to_markdown())
-    lacking = Counter(name for job in sweep.jobs for name in job.unmeasured)
-    if lacking:
-        told = ", ".join(f"{name} by {count}" for name, count in lacking.items())
-        log.warning("Objectives that jobs did not measure, of %d: %s. They are left out.", len(records), told)
+    missing = Counter(name for job in sweep.jobs for name in job.unmeasured)
+    if missing:
+        listed = ", ".join(f"{name} by {count}" for name, count in missing.items())
+        log.warning(
+            "Objectives that jobs did not measure, of %d: %s. They are left out.", len(records), listed
+        )
     log.info("The sweep's table and figures are in %s", folder)
     return sweep
 
@@ -171,18 +194,25 @@ def check(sweep: Sweep | None, folder: Path, launched: Sequence[Mapping[str, str
 
 
 def _launched(config: DictConfig) -> list[dict[str, str]]:
-    """What is typed for each job, in the order of the ordinary sweeper; nothing of one that searches."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    if config.hydra.sweeper._target_ != _BASIC:
+    """What is typed for each job of the basic sweeper; nothing of a sweeper that searches."""
+    if config.hydra.runtime.choices["hydra/sweeper"] != "basic":
         return []
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     task = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides([*params, *task]), None)
-    return [dict(overrides.typed(text) for text in job if not text.startswith("hydra")) for job in jobs]
+    parsed = parser.parse_overrides([*params, *task])
+    choices = [
+        _choices(override) for override in parsed if not override.get_key_element().startswith("hydra")
+    ]
+    return [dict(overrides.typed(text) for text in job) for job in itertools.product(*choices)]
+
+
+def _choices(override: Override) -> Iterator[str]:
+    """An override as Hydra hands it to a job, once for each of its values."""
+    key = override.get_key_element()
+    if override.is_discrete_sweep():
+        return (f"{key}={value}" for value in override.sweep_string_iterator())
+    return iter([f"{key}={override.get_value_element_as_str()}"])
 
 
 def _write(folder: Path, record: dict[str, Any]) -> None:
@@ -200,8 +230,6 @@ def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _typed() -> dict[str, str]:
     """What was typed, by key, with this job's value where there are several."""
-    from hydra.core.hydra_config import HydraConfig
-
     task = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     return dict(overrides.typed(text) for text in task)
 
@@ -209,14 +237,12 @@ def _typed() -> dict[str, str]:
 def _objectives(names: Sequence[str], values: Values) -> dict[str, float | None]:
     """The values that a sweep looks at; None of those that this job did not measure.
 
-    A study lacks what its gaps say, a shard or a figure measures nothing: that is no failure. A sweeper that
-    searches cannot go on without.
+    A study with gaps, a shard or a figure does not measure all of them: that is no failure, but a sweeper
+    that searches cannot go on.
 
     Raises:
         PosError: a name that no command measures, or nothing measured for a sweeper that needs it.
     """
-    from hydra.core.hydra_config import HydraConfig
-
     from pos.reporting.sweeps import is_metric
 
     known = ", ".join(values) or "none"
@@ -224,11 +250,11 @@ def _objectives(names: Sequence[str], values: Values) -> dict[str, float | None]
         if name not in values and not is_metric(name):
             raise PosError(f"objectives names '{name}': this command has only {known}.")
     found = {name: _number(values.get(name)) for name in names}
-    absent = [name for name, number in found.items() if number is None]
-    if absent and HydraConfig.get().sweeper._target_ != _BASIC:
+    missing = [name for name, number in found.items() if number is None]
+    if missing and HydraConfig.get().runtime.choices["hydra/sweeper"] != "basic":
         raise PosError(
-            f"The sweeper needs the objective '{absent[0]}', and this job did not measure it: name others of "
-            f"{known} with objectives=[...]."
+            f"The sweeper needs the objective '{missing[0]}', and this job did not measure it: name others "
+            f"of {known} with objectives=[...]."
         )
     return found
 

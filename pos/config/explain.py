@@ -6,10 +6,11 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pos.config.overrides import prepare
+from pos.config.folder import ConfigFolders
+from pos.config.overrides import prepare, quote
 from pos.errors import PosError
 
 if TYPE_CHECKING:
@@ -31,14 +32,29 @@ _PLUGINS = {
 _DEATHS = {"TerminatedWorkerError", "BrokenProcessPool", "UncompletedJobError", "WorkerCrashedError"}
 
 
-def explain(error: BaseException, conf: Path, config_name: str, arguments: Sequence[str]) -> str | None:
+@dataclass(frozen=True)
+class Command:
+    """A command as it was typed.
+
+    Args:
+        name: of its primary configuration.
+        arguments: what follows it.
+        folders: that its configuration is composed from.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    folders: ConfigFolders
+
+
+def explain(error: BaseException, command: Command) -> str | None:
     """One sentence for a mistake of the user's or a limit of the machine; None for a bug."""
     chain = list(_chain(error))
     for link in chain:
         if isinstance(link, PosError):
             return _one_line(str(link))
     for link in chain:
-        sentence = _of_hydra(link, conf, config_name, arguments)
+        sentence = _of_hydra(link, command)
         if sentence is not None:
             return _one_line(sentence)
     return _of_machine(error)
@@ -54,23 +70,24 @@ def without_value(key: str) -> str:
     return f"The key '{own_key(key)}' needs a value: {own_key(key)}=..."
 
 
-def check_added(conf: Path, config_name: str, arguments: Sequence[str]) -> None:
+def check_added(command: Command) -> None:
     """Hydra adds whatever ``+key=value`` names, and passes over an optional choice that is not there.
 
     Raises:
         PosError: a key added at the top is neither a group nor a key of the configuration, or an optional
             group has no such choice.
     """
-    optional = re.findall(r"- optional (\w+):", (conf / f"{config_name}.yaml").read_text(encoding="utf-8"))
-    for argument in arguments:
+    folders = command.folders
+    optional = re.findall(r"- optional (\w+):", "\n".join(folders.lines(command.name)))
+    for argument in command.arguments:
         group, _, choice = argument.partition("=")
-        if group in optional and not (conf / group / f"{choice}.yaml").is_file():
-            raise PosError(_unknown_option(f"{group}/{choice}", conf))
-        added = re.match(r"\++(\w+)(?:@[\w.]+)?=", argument)
-        if added is None or (conf / added[1]).is_dir():
+        if group in optional and choice not in folders.options(group):
+            raise PosError(_unknown_option(f"{group}/{choice}", folders))
+        added = re.match(r"\++([\w/]+)(?:@[\w.]+)?=", argument)
+        if added is None or folders.is_group(added[1]):
             continue
-        if added[1] not in _known_keys(added[1], conf, config_name, arguments):
-            raise PosError(_unknown_key(added[1], conf, config_name, arguments))
+        if added[1] not in _known_keys(added[1], command):
+            raise PosError(_unknown_key(added[1], command))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -84,7 +101,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _of_hydra(error: BaseException, conf: Path, config_name: str, arguments: Sequence[str]) -> str | None:
+def _of_hydra(error: BaseException, command: Command) -> str | None:
     from hydra.errors import (
         HydraException,
         InstantiationException,
@@ -100,45 +117,46 @@ def _of_hydra(error: BaseException, conf: Path, config_name: str, arguments: Seq
             'and quote the value for the shell (key="some words").'
         )
     if isinstance(error, MissingConfigException):
-        return _unknown_option(error.missing_cfg_file, conf) or text
+        return _unknown_option(error.missing_cfg_file, command.folders) or text
     if isinstance(error, InstantiationException):
         return _of_constructor(error)
     if isinstance(error, MissingMandatoryValue):
-        return _needs(error.full_key, conf, config_name, arguments)
+        return _needs(error.full_key, command)
     if isinstance(error, HydraException):
         several = re.match(r"Ambiguous value for argument '([^=]+)=(.*)'\n", text)
         if several:
             key, values = several.groups()
             return f"'{key}={values}' gives several values: add -m to run each, or write '{key}=[{values}]'."
         unknown = re.search(r"Could not (?:override|delete from config\.) '([^'\n]+)'", text)
-        return _unknown_key(unknown[1], conf, config_name, arguments) if unknown else text.split("\n\n")[0]
+        return _unknown_key(unknown[1], command) if unknown else text.split("\n\n")[0]
     if isinstance(error, OmegaConfBaseException):
         return text.splitlines()[0] + (f" (key '{error.full_key}')" if error.full_key else "")
     return None
 
 
-def _needs(key: str, conf: Path, config_name: str, arguments: Sequence[str]) -> str:
+def _needs(key: str, command: Command) -> str:
     """That a key has no value, what the configuration says it is, and the file that says more."""
     key, said = own_key(key), without_value(key)
     group, dot, _ = key.partition(".")
-    chosen = next((text.partition("=")[2] for text in arguments if text.startswith(f"{group}=")), "")
-    path = conf / group / f"{chosen}.yaml" if dot else conf / f"{config_name}.yaml"
-    if not path.is_file():
+    chosen = [text.partition("=")[2] for text in command.arguments if text.startswith(f"{group}=")]
+    file = f"{group}/{chosen[0] if chosen else ''}" if dot else command.name
+    lines = command.folders.lines(file)
+    if not lines:
         return said
     name = re.escape(key.rpartition(".")[2])
-    comment = re.search(rf"^ *{name}: \?\?\? # (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return f"{said}{f', {comment[1]}' if comment else ''} (see conf/{path.relative_to(conf)})"
+    comment = re.search(rf"^ *{name}: \?\?\? # (.+)$", "\n".join(lines), re.MULTILINE)
+    return f"{said}{f', {comment[1]}' if comment else ''} (see conf/{file}.yaml)"
 
 
-def _unknown_option(missing: str | None, conf: Path) -> str | None:
+def _unknown_option(missing: str | None, folders: ConfigFolders) -> str | None:
     group, _, option = (missing or "").removesuffix(".yaml").rpartition("/")
     if group.startswith("hydra/"):
         return _unknown_plugin(group, option)
-    options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+    options = folders.options(group) if group else []
     if not group or option in options:
         return None
     if not options:
-        return f"There is no configuration '{missing}'.{_close(group, _groups(conf))}"
+        return f"There is no configuration '{missing}'.{_close(group, folders.groups())}"
     return f"There is no {group} '{option}': choose one of {', '.join(options)}.{_close(option, options)}"
 
 
@@ -150,14 +168,10 @@ def _unknown_plugin(group: str, option: str) -> str | None:
     return f"There is no {group} '{option}': choose one of {', '.join(options)}.{_close(option, options)}"
 
 
-def _unknown_key(key: str, conf: Path, config_name: str, arguments: Sequence[str]) -> str:
+def _unknown_key(key: str, command: Command) -> str:
     key = key.split("@")[0]
-    known = sorted({*_known_keys(key, conf, config_name, arguments), *_groups(conf)})
+    known = sorted({*_known_keys(key, command), *command.folders.groups()})
     return f"There is no key '{key}'.{_close(key, known)} --help lists the keys, --cfg job shows all."
-
-
-def _groups(conf: Path) -> list[str]:
-    return sorted(folder.relative_to(conf).as_posix() for folder in conf.rglob("*") if folder.is_dir())
 
 
 def _close(word: str, known: Sequence[str]) -> str:
@@ -165,17 +179,18 @@ def _close(word: str, known: Sequence[str]) -> str:
     return f" Did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
 
 
-def _known_keys(unknown: str, conf: Path, config_name: str, arguments: Sequence[str]) -> list[str]:
+def _known_keys(unknown: str, command: Command) -> list[str]:
     """The dotted keys of the configuration as the other arguments choose it."""
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
 
-    words = [word for word in prepare(arguments) if "=" in word and not word.startswith("-")]
+    words = [word for word in prepare(command.arguments) if "=" in word and not word.startswith("-")]
     others = [word for word in words if word.lstrip("+~").split("=")[0] != unknown]
-    with initialize_config_dir(str(conf), version_base="1.3"):
+    own = [f"hydra.searchpath=[{quote(str(command.folders.own))}]"] if command.folders.own else []
+    with initialize_config_dir(str(command.folders.main), version_base="1.3"):
         for overrides in (others, []):  # the others may be wrong too, or sweeps
             try:
-                return _flatten(compose(config_name, overrides))
+                return _flatten(compose(command.name, [*own, *overrides]))
             except HydraException:
                 continue
     return []

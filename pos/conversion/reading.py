@@ -81,7 +81,7 @@ def check_published(source: Path | str, sha256: str | None) -> Path:
     if sha256 is not None and file_digest(source) != sha256:
         raise PosError(
             f"{source} is not the published file, whose sha256 is {sha256}: download it again, or take it "
-            "all the same with kind.sha256=null."
+            "all the same with weights.sha256=null."
         )
     return source
 

@@ -65,7 +65,7 @@ def pickle_of(folder: Path) -> Path:
 def converted(folder: Path) -> list[Path]:
     """By configuration, beside the pickle."""
     out = folder / "unet"
-    config = composed("convert", "kind=tuneavideo", f"source={pickle_of(folder)}", f"out={out}")
+    config = composed("convert", "weights=tuneavideo", f"source={pickle_of(folder)}", f"out={out}")
     return convert(instantiate(config.kind), config.source, config.out)
 
 
@@ -147,7 +147,7 @@ def test_sizes_are_those_that_the_autoencoder_divides(
 
 def test_a_pickle_is_named_with_the_command_that_converts_it(tmp_path: Path, image_model: Path) -> None:
     write_tuned(tmp_path)
-    with pytest.raises(PosError, match=r"is a pickle.*convert\.py kind=tuneavideo source=.*\.bin out="):
+    with pytest.raises(PosError, match=r"is a pickle.*convert\.py weights=tuneavideo source=.*\.bin out="):
         load_tuneavideo(str(tmp_path), str(image_model))
 
 

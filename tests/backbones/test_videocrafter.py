@@ -202,7 +202,8 @@ def test_absent_weights_say_what_to_get_where_and_which_key_takes_them(tmp_path:
         file = command.split()[-1]
         assert f"{command} --local-dir DOWNLOAD" in said
         assert (
-            f"experiments/convert.py kind=videocrafter kind.version={version} source=DOWNLOAD/{file}" in said
+            f"experiments/convert.py weights=videocrafter weights.version={version} source=DOWNLOAD/{file}"
+            in said
         )
         assert "give its place with backbone.folder=" in said
         assert command in (CONF / "backbone" / f"{choice(version).split('=')[1]}.yaml").read_text()

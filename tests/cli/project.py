@@ -136,7 +136,7 @@ ACTIONS = {
 }
 
 
-@command("show")
+@command("show", conf=Path(__file__).resolve().parents[1] / "conf")
 def main(cfg):
     return ACTIONS[cfg.action](cfg)
 

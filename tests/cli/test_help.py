@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pos.cli.help import help_text
+from pos.config.folder import ConfigFolders
+
 CONF = Path(__file__).parents[2] / "conf"
 
 
@@ -25,10 +28,14 @@ def test_help_shows_purpose_examples_keys_defaults_and_choices(run):
 
 
 def test_what_a_choice_follows_from_is_listed_and_what_it_chooses_in_turn():
-    from pos.cli.help import help_text
-
-    shown = help_text(CONF, "reproduce")
-    chosen = ("settings=shapes_shapes", "suite=shapes", "pool=shapes", "detectors=shapes", "profile=default")
+    shown = help_text(ConfigFolders(CONF), "reproduce")
+    chosen = (
+        "settings=shapes_shapes",
+        "benchmark/defaults=shapes",
+        "pool=shapes",
+        "detectors=shapes",
+        "profile=default",
+    )
     for line in (f"{choice}, one of:" for choice in (*chosen, "study=table1")):
         assert f"\n{line}\n" in shown, line
 
@@ -38,11 +45,9 @@ def test_every_key_of_every_command_is_explained(config: str):
     """The help is made of the comments, so a key without one would be missing from it."""
     from omegaconf import OmegaConf
 
-    from pos.cli.help import help_text
-
-    shown = help_text(CONF, config)
-    assert "python experiments/" in shown
+    shown = help_text(ConfigFolders(CONF), config)
+    assert f"  pos {config}" in shown
     raw = OmegaConf.load(CONF / f"{config}.yaml")
     for key in raw:
-        if key not in ("defaults", "hydra") and not OmegaConf.is_dict(raw._get_node(key)):
+        if key not in ("defaults", "hydra", "_target_") and not OmegaConf.is_dict(raw._get_node(key)):
             assert f"\n  {key}=" in shown, f"{key} in conf/{config}.yaml has no comment"

@@ -159,9 +159,10 @@ def test_the_command_writes_and_says_where(tmp_path: Path):
     folder.mkdir()
     write_checkpoint(folder / "model.ckpt", "vc2_512")
     arguments = [
-        "kind=videocrafter", "kind.version=vc2_512",
+        "weights=videocrafter", "weights.version=vc2_512",
         f"source={folder / 'model.ckpt'}", f"out={folder / 'out'}",
-        f"kind.unet={hydra(sizes('vc2_512')['unet'])}", f"kind.vae={hydra(VAE)}", f"kind.text={hydra(TEXT)}",
+        f"weights.unet={hydra(sizes('vc2_512')['unet'])}",
+        f"weights.vae={hydra(VAE)}", f"weights.text={hydra(TEXT)}",
     ]  # fmt: skip
     status, stdout, stderr = command(tmp_path, *arguments)
     assert status == 0, stderr
@@ -175,7 +176,7 @@ def test_the_command_writes_and_says_where(tmp_path: Path):
     ("arguments", "said"),
     [
         (["source=none.ckpt", "out=o"], "There is no file at none.ckpt: source takes the path"),
-        (["kind.version=vc9", "source=x", "out=o"], "version 'vc9' is unknown: choose v0.9, vc1_512,"),
+        (["weights.version=vc9", "source=x", "out=o"], "version 'vc9' is unknown: choose v0.9, vc1_512,"),
     ],
 )
 def test_the_command_tells_a_mistake_in_one_sentence(arguments: list[str], said: str, tmp_path: Path):

@@ -130,7 +130,7 @@ def test_weights_of_another_network_are_told(checkpoint: Path, tmp_path: Path) -
     torch.save({"model": state}, tmp_path / "other.pth")
     with pytest.raises(PosError, match=r"1 unexpected: blocks.0.gamma_1"):
         read_videomae(tmp_path / "other.pth", TINY)
-    with pytest.raises(PosError, match=r"whose sha256 is 00.*kind.sha256=null"):
+    with pytest.raises(PosError, match=r"whose sha256 is 00.*weights.sha256=null"):
         read_videomae(checkpoint, TINY, "00")
 
 
@@ -149,7 +149,7 @@ def test_it_is_loaded_where_it_is_asked_for(checkpoint: Path, tmp_path: Path) ->
     told = missing({}, Reference({}, {}, "nothing"), paper_detectors(**asked).absent, ["fvd_videomae"])
     assert re.match(
         r"There are no weights of VideoMAE v2 at .*videomae.safetensors: get vit_g_hybrid_pt_1200e_ssv2_ft.p"
-        r"th of OpenGVLab .* experiments/convert.py kind=videomae, or .* detectors.videomae=PATH.",
+        r"th of OpenGVLab .* experiments/convert.py weights=videomae, or .* detectors.videomae=PATH.",
         told["fvd_videomae"],
     )
     convert(lambda source: read_videomae(source, TINY), checkpoint, tmp_path)

@@ -52,9 +52,9 @@ def test_the_command_on_modelscope(tmp_path: Path) -> None:
     network = "{block_out_channels:[32,64],attention_levels:[true,false],layers_per_block:1,head_dim:8}"
     arguments = [
         "device=cpu", "steps=2", "repeats=1", "accelerations=[none]", "batches=[1,2]",
-        "precisions=[fp32,bf16]", f"+subject.network={network}", "subject.frames=2",
-        "+subject.network.cross_attention_dim=24",
-        "subject.vae_channels=[32,32]", "subject.height=16", "subject.width=24",
+        "precisions=[fp32,bf16]", f"+model.network={network}", "model.frames=2",
+        "+model.network.cross_attention_dim=24",
+        "model.vae_channels=[32,32]", "model.height=16", "model.width=24",
         f"out={tmp_path / 'rows.jsonl'}",
     ]  # fmt: skip
     script = str(ROOT / "experiments" / "bench_generate.py")

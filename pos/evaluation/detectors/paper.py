@@ -194,8 +194,8 @@ def load_videomae(path: Path) -> VideoMAEFeatures:
 def _missing(name: str, path: Path) -> str:
     what, kind, source = _SOURCES[name]
     return (
-        f"There are no weights of {what} at {path}: get {source} (conf/kind/{kind}.yaml says where) and run "
-        f"python experiments/convert.py kind={kind}, or give their place with detectors.{name}=PATH."
+        f"There are no weights of {what} at {path}: get {source} (conf/weights/{kind}.yaml says where) and "
+        f"run python experiments/convert.py weights={kind}, or give their place with detectors.{name}=PATH."
     )
 
 

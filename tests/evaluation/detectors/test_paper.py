@@ -142,7 +142,7 @@ def test_absent_weights_are_told_metric_by_metric():
         "is": "no weights of C3D at nowhere/inception.safetensors: get conv3d_deepnetA_ucf.npz and mean2.npz",
     }.items():
         assert words in told[name]
-    assert "experiments/convert.py kind=inception" in told["fid"]
+    assert "experiments/convert.py weights=inception" in told["fid"]
     assert "detectors.inception=PATH" in told["is"]
 
 
