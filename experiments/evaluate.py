@@ -36,7 +36,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
         device=cfg.device,
         batch_size=cfg.batch_size,
         cache=cfg.cache,
-    )
+    ).to_json()
     print(scores_markdown(results))
     return log_evaluation(logger, cfg, results)
 

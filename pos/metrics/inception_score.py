@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pos.errors import PosError
+from pos.metrics.metric import Metric
 
 
 def inception_score(probabilities: Tensor, weights: Tensor, splits: int = 1) -> Tensor:
@@ -51,3 +52,16 @@ def _score(probabilities: Tensor, weights: Tensor) -> Tensor:
 def entropy(probabilities: Tensor) -> Tensor:
     """In nats, over the last dimension."""
     return -torch.special.xlogy(probabilities, probabilities).sum(-1)
+
+
+INCEPTION_SCORE = Metric(
+    name="is",
+    label="IS",
+    better="higher",
+    digits=2,
+    detector="inception",
+    compute=lambda inputs: inception_score(inputs.features["classes"], inputs.weights, inputs.splits),
+    row="classes",
+    group="paper",
+    centred=True,
+)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pos.errors import PosError
+from pos.metrics.metric import Metric, MetricInput
+
 _ROWS = 1024  # feature vectors whose kernel is held at once
 
 
@@ -62,3 +65,21 @@ def _mean_of_pairs(rows: Tensor) -> Tensor:
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
     return (a @ b.T / a.shape[1] + 1) ** 3
+
+
+def _compute(inputs: MetricInput) -> Tensor:
+    if inputs.images is None:
+        raise PosError("KID needs the features of real frames, and the reference has none.")
+    return kid(inputs.features["fid"], inputs.images, inputs.weights, inputs.ids)
+
+
+KID = Metric(
+    name="kid",
+    label="KID",
+    better="lower",
+    digits=4,
+    detector="fid",
+    compute=_compute,
+    row="fid",
+    reference="images",
+)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pos.generation import jsonable
-from pos.reporting.cells import ATTRIBUTES, COST, EXTRAS, METRICS, Column
+from pos.metrics.registry import get_metric
+from pos.reporting.cells import COST, Column, attribute_columns, metric_columns
 from pos.reporting.charts.curves import curve, sweep_points
 from pos.reporting.html import Curve, Panel, write_report
 from pos.reporting.published import find_published
@@ -21,8 +22,6 @@ from pos.study.study import Study
 
 RECORDED_SWEEP = "shapes/eta_sweep.json"
 """The eta sweep that docs/results.md describes; shipped because it takes longer than Table 1."""
-
-CURVES = ("fvd", "clipsim", "accuracy")
 
 NOTHING = Finding({}, [])
 """What a study without a figure found beside its table."""
@@ -63,8 +62,8 @@ def write_files(
     backbone = study.pipeline.backbone.name.replace(".", "")  # v0.9 is v09 where files are named
     paper = find_published(study.name, backbone, study.benchmark.name, published)
     title = _title(study)
-    table = Table.of(title, results, [*_columns(results, METRICS + EXTRAS), *COST], paper)
-    details = Table.of("Accuracy by attribute", results, _columns(results, ATTRIBUTES))
+    table = Table.of(title, results, [*_columns(results, metric_columns()), *COST], paper)
+    details = Table.of("Accuracy by attribute", results, _columns(results, attribute_columns()))
     finding = finding or NOTHING
     table = replace(table, notes=[*table.notes, *finding.notes])
     tables = [found for found in (table, details) if found.columns]
@@ -185,8 +184,9 @@ def _recorded(results: dict[str, Any]) -> list[Curve]:
 def _sweep(results: dict[str, Any], parameter: str | None, told: str) -> dict[str, Curve]:
     """A curve for each metric that at least two rows have, by the metric's name."""
     curves = {}
-    for column in METRICS if parameter else ():
-        points = sweep_points(results, parameter, column.key) if column.key in CURVES else []
+    for column in metric_columns() if parameter else ():
+        plotted = get_metric(column.key).plotted
+        points = sweep_points(results, parameter, column.key) if plotted else []
         if len(points) > 1:
             curves[column.key] = Curve(curve(points, column, parameter), told)
     return curves

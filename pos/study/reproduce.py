@@ -20,7 +20,7 @@ from pos.errors import PosError
 from pos.evaluation.detectors.base import Detectors
 from pos.evaluation.frames import FrameChoice
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import wanted
+from pos.evaluation.score import requested
 from pos.generation import parse_seeds
 from pos.method import Method
 from pos.pipeline import Pipeline
@@ -51,7 +51,7 @@ def reproduce(cfg: DictConfig) -> Table | None:
     if figure is not None:
         figure.check(study)
     detectors = instantiate(cfg.detectors).for_frames(study.frames)
-    wanted(detectors.extra)  # a misspelt metric is said before anything is made
+    requested(detectors.extra)  # a misspelt metric is said before anything is made
     check_fit(study, detectors, images=bool(cfg.study.get("images")))
     check_results(study.out / f"{study.name}.json", setting(study, detectors))
     reference, unreferenced = load_reference(cfg, study.benchmark)

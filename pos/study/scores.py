@@ -14,8 +14,9 @@ from pos.evaluation.extraction import extract
 from pos.evaluation.features import FeatureSet
 from pos.evaluation.frames import GENERATED
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import ALL, Score, compare, missing, record, score, wanted
+from pos.evaluation.score import Score, compare, missing, requested, score
 from pos.generation import jsonable
+from pos.metrics.registry import get_metric
 from pos.storage import content_hash
 from pos.study.records import read_made, read_provenance, stem
 from pos.study.study import Study
@@ -50,7 +51,7 @@ def score_study(
     Raises:
         PosError: a video is missing, or a metric asked for in ``detectors.extra`` is not known.
     """
-    asked = wanted(detectors.extra)
+    asked = requested(detectors.extra)
     lacking = _lacking(detectors, reference, unreferenced, asked)
     computed = [name for name in asked if name not in lacking]
     first = next(iter(study.rows), None)
@@ -148,7 +149,7 @@ def _lacking(
     told = missing(detectors.fingerprints, reference or _NONE, detectors.absent, asked)
     if reference is None:
         for name in asked:
-            if ALL[name].compared and ALL[name].detector in detectors.fingerprints:
+            if get_metric(name).compared and get_metric(name).detector in detectors.fingerprints:
                 told[name] = unreferenced
     return told
 
@@ -166,8 +167,10 @@ def _result(
         "label": study.rows[key].label,
         "method": jsonable(asdict(pipeline.method)),
         "guidance": pipeline.guidance,
-        "metrics": record(scored.estimates) if scored else {},
-        "differences": record(compare(scored, baseline)) if scored and baseline else None,
+        "metrics": {name: found.to_json() for name, found in scored.estimates.items()} if scored else {},
+        "differences": {name: found.to_json() for name, found in compare(scored, baseline).items()}
+        if scored and baseline
+        else None,
         "cost": cost(provenance),
         "noise": noise(provenance),
         "rewriting": rewriting(provenance),
