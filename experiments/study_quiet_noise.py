@@ -19,7 +19,8 @@ from pos.diffusion.noise import base_noise
 from pos.evaluation.detectors.shapes import shapes_detectors
 from pos.evaluation.extraction import extract
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import METRICS, compare, score
+from pos.evaluation.score import compare, score
+from pos.metrics.registry import registered
 from pos.storage import asset
 
 BATCH = 16
@@ -53,7 +54,7 @@ if __name__ == "__main__":
         scored = score(extract(torch.cat(videos), ids, texts, detectors), reference)
         baseline = baseline or scored
         differences = compare(scored, baseline)
-        for name in (*METRICS, "accuracy"):
+        for name in [metric.name for metric in registered("paper")] + ["accuracy"]:
             value, change = scored.estimates[name].value, differences[name]
             print(
                 f"{deviation} {name} {value:.3f}, {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"

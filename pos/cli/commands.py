@@ -42,7 +42,7 @@ def evaluate(cfg: DictConfig) -> Mapping[str, Any]:
     logger = build_logger(cfg)  # fails before the work
     benchmark = _benchmark(cfg)
     frames = instantiate(cfg.frames).of(benchmark, "generated")
-    results = _call(cfg, benchmark=benchmark, frames=frames)
+    results = _call(cfg, benchmark=benchmark, frames=frames).to_json()
     _say(scores_markdown(results))
     return log_evaluation(logger, cfg, results)
 

@@ -3,8 +3,10 @@ network pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -98,12 +100,22 @@ class Estimate:
         """Whether the interval leaves out 0."""
         return self.low > 0 or self.high < 0
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name; NaN becomes None."""
+        entries = asdict(self).items()
+        return {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in entries}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Self:
+        """The reverse of ``to_json``."""
+        return cls(**{key: math.nan if v is None else v for key, v in entry.items()})
+
 
 def interval(samples: Tensor, *, centred: bool = False) -> Estimate:
     """The estimate from a metric's samples (1 + resamples,) on a ``Resampling``, the value first.
 
     Args:
-        samples: NaN where a resample holds no prompt that counts, or says nothing.
+        samples: NaN where the metric is not defined on a resample.
         centred: take the percentiles about the value, not about the mean of the resamples. Resamples repeat
             videos, which inflates a Frechet distance, and more so for the row of larger spread: uncentred,
             the 95% interval of a difference held the expected one in 57% of simulated comparisons (64 videos,

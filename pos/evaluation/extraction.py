@@ -77,7 +77,7 @@ def extract_to(
     cache: TensorCache | None = None,
     label: str = "Scoring videos",
 ) -> FeatureSet:
-    """All features of a stream of videos, written to ``path`` as they come: memory does not grow with them.
+    """All features of a stream of videos, written to ``path`` batch by batch: memory does not grow with them.
 
     Args:
         path: the file that ``FeatureSet.load`` reads.
@@ -88,7 +88,7 @@ def extract_to(
         batch_size: videos a batch.
         cache: features of batches by content (videos, prompts, frames, weights): a killed run resumes. None
             keeps nothing.
-        label: what the progress bar says.
+        label: text of the progress bar.
 
     Raises:
         PosError: no video, one of a size that the detectors do not take, features that are not finite, or the
@@ -163,8 +163,8 @@ def _features(
     if cache is None:
         return detectors(videos, prompts, frames)
     choice = [frames.images, frames.clip, frames.step]
-    wanted = [detectors.extra] if detectors.extra else []
-    key = content_hash(*videos, prompts, choice, detectors.fingerprints, *wanted)
+    extra = [detectors.extra] if detectors.extra else []
+    key = content_hash(*videos, prompts, choice, detectors.fingerprints, *extra)
     known = cache.get(key)
     if known is None:
         known = detectors(videos, prompts, frames)

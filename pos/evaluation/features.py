@@ -24,17 +24,18 @@ _DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}  # sa
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """What the detectors say of a set of n videos; the metrics are functions of it and of reference
-    statistics.
+    """Features of a set of n videos; the metrics are functions of them and of reference statistics.
 
     Attributes:
         ids: one per video, naming its prompt: equal ids are several seeds of one prompt.
-        tensors: rows by name, n each, as far as there is a detector:
+        tensors: rows by name, n each, of the detectors that exist:
             ``fid`` (n, k, d) and ``clip`` (n, k, d), features of the frames that are read as images;
             ``fvd`` (n, d), features of the video;
             ``classes`` (n, c), class probabilities;
             ``clipsim`` (n,), mean cosine of frames and prompt;
-            ``judged`` and ``named`` int64 (n, 6), attributes that the judge sees and that the prompt names.
+            ``judged`` and ``named`` int64 (n, 6), attributes that the judge predicts and that the prompt
+            names;
+            ``videomae`` (n, d), ``consistency`` (n,) and ``embedding`` (n, d) for the extra metrics.
         detectors: fingerprint of each detector's weights; sets of other weights cannot be compared.
     """
 
@@ -54,7 +55,7 @@ class FeatureSet:
         """A set whose tensors stay on the disk until they are read (the file is mapped).
 
         Raises:
-            PosError: the file is absent, cut short or holds no features.
+            PosError: the file is missing, cut short or holds no features.
         """
         tensors, entries = load_tensors(path, ("ids", "detectors"))
         return cls(entries["ids"], tensors, entries["detectors"])
@@ -74,10 +75,10 @@ def load_tensors(
     Args:
         path: the file.
         names: entries that it must have.
-        defaults: entries that it may lack, and what they are then.
+        defaults: entries that may be missing, with the values that they take then.
 
     Raises:
-        PosError: the file is absent, cut short or lacks an entry.
+        PosError: the file is missing or cut short, or an entry is missing.
     """
     if not path.is_file():
         raise PosError(f"There is no file {path}.")
@@ -87,9 +88,11 @@ def load_tensors(
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (safe_open is no mapping)
     except SafetensorError as error:
         raise PosError(f"{path} is not a readable safetensors file: {error}.") from error
-    absent = [name for name in names if name not in metadata]
-    if absent:
-        raise PosError(f"{path} lacks the entries {', '.join(absent)}: it was not written by pos.metrics.")
+    missing = [name for name in names if name not in metadata]
+    if missing:
+        raise PosError(
+            f"{path} lacks the entries {', '.join(missing)}: it was not written by pos.evaluation."
+        )
     found = {name: json.loads(metadata[name]) for name in (*names, *(defaults or {})) if name in metadata}
     return tensors, {**(defaults or {}), **found}
 

@@ -60,7 +60,7 @@ def match_prompts(
     strangers = [name for name in rows if name not in by_name]
     if strangers:
         raise PosError(
-            f"{prompts} names {len(strangers)} videos that {folder} lacks, such as {strangers[0]}."
+            f"{prompts} names {len(strangers)} videos that {folder} does not hold, such as {strangers[0]}."
         )
     found = {by_name[name]: row for name, row in rows.items()}
     if len(found) < len(rows):
@@ -157,20 +157,20 @@ def read_videos(
         yield entry, video, original
 
 
-def fitted(originals: Sequence[Original], frames: int, size: tuple[int, int] | None) -> list[str]:
-    """What was done to videos of other lengths or sizes than are scored, one sentence each."""
-    told, total = [], f"{len(originals):,} videos hold"
+def describe_fitting(originals: Sequence[Original], frames: int, size: tuple[int, int] | None) -> list[str]:
+    """What was done to videos of other lengths or sizes than those scored, one sentence each."""
+    sentences, total = [], f"{len(originals):,} videos hold"
     short = sum(video.frames < frames for video in originals)
     long = sum(video.frames > frames for video in originals)
     if short:
-        told.append(f"{short:,} of {total} fewer than {frames} frames, and repeat some.")
+        sentences.append(f"{short:,} of {total} fewer than {frames} frames, and repeat some.")
     if long:
-        told.append(f"{long:,} of {total} more than {frames} frames, over which those read are spread.")
+        sentences.append(f"{long:,} of {total} more than {frames} frames, over which those read are spread.")
     sizes = sorted({(video.width, video.height) for video in originals})
     shown = ", ".join(f"{width}x{height}" for width, height in sizes[:3])
     shown += ", ..." if len(sizes) > 3 else ""
     if size is not None and sizes != [size[::-1]]:
-        told.append(f"Videos of {shown} pixels were scaled and cropped to {size[1]}x{size[0]}.")
+        sentences.append(f"Videos of {shown} pixels were scaled and cropped to {size[1]}x{size[0]}.")
     elif len(sizes) > 1:
-        told.append(f"The videos differ in size, {shown} pixels: each was scored at its own.")
-    return told
+        sentences.append(f"The videos differ in size, {shown} pixels: each was scored at its own.")
+    return sentences

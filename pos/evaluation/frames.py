@@ -56,9 +56,9 @@ REAL = Frames(images=(0, 12, 24, 36, 48), clip=16, step=5)
 
 @dataclass(frozen=True)
 class FrameChoice:
-    """What a command is asked to read of a video; the arguments of ``Frames``, or None.
+    """The frames that a command reads of a video: the arguments of ``Frames``, or None.
 
-    None takes what the manifest of the benchmark says, and the default where that says nothing.
+    None takes the manifest's choice, or the default where the manifest makes none.
     """
 
     images: Sequence[int] | None = None

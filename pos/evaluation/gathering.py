@@ -1,16 +1,22 @@
-"""What is kept of real videos while they are read: sums, and for KID the features of a few."""
+"""Statistics of real videos, gathered while they are read, and for KID the features of some frames."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from pos.evaluation.reference import pack, unpack
 from pos.metrics.frechet import FeatureStatistics
+from pos.metrics.registry import get_metric
 
 IMAGES_OF = 2000  # videos whose FID features are kept for KID: of five frames each, 82 MB
+
+
+def needs_images(extra: Collection[str]) -> bool:
+    """Whether one of these metrics reads the features of real frames, as KID does."""
+    return any(get_metric(name).reference == "images" for name in extra)
 
 
 class Gathered:
@@ -43,17 +49,17 @@ class Gathered:
 
     @property
     def images(self) -> Tensor | None:
-        """The features that were kept (m, d); None where none were asked for."""
+        """The features that were kept (m, d); None where none were requested."""
         return None if self._kept is None else self._kept[0].flatten(0, 1)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """All of it, for a file."""
+        """The whole state, as tensors for a file."""
         kept = {} if self._kept is None else dict(zip(("images", "ranks"), self._kept, strict=True))
         return {**pack(self.statistics), **kept, "read": torch.tensor(self.read)}
 
     def _thin(self, features: Tensor) -> None:
-        """Of all videos those whose random numbers are smallest; each has its own, drawn for its place."""
+        """Keep the videos with the smallest random numbers; each video's depends on its place alone."""
         ranks = torch.cat(
             [
                 torch.rand(1, generator=torch.Generator().manual_seed(self.read + place))

@@ -17,7 +17,7 @@ from pos.errors import PosError
 from pos.evaluation.detectors.base import Detectors
 from pos.evaluation.extraction import gather
 from pos.evaluation.frames import REAL, Frames
-from pos.evaluation.gathering import Gathered
+from pos.evaluation.gathering import Gathered, needs_images
 from pos.evaluation.reference import DETECTORS, Reference
 from pos.storage import TensorCache, content_hash
 
@@ -29,9 +29,8 @@ _FAULTS = ("missing", "corrupt", "short")
 class RealStatistics:
     """The reference statistics of real videos.
 
-    They are kept under a key of what the files hold, of the policy for faults, of the frames and of the
-    detectors' weights: the second time nothing is decoded, and a killed run goes on after the last batch that
-    it finished.
+    They are cached under a hash of the files' contents, the policy for faults, the frames and the detectors'
+    weights: a second run decodes nothing, and a killed run resumes after its last finished batch.
 
     Args:
         videos: of a folder or of a manifest.
@@ -43,13 +42,13 @@ class RealStatistics:
     def __init__(self, videos: RealVideos, detectors: Detectors, cache: Path, frames: Frames = REAL) -> None:
         self.videos, self.detectors, self.frames = videos, detectors, frames
         fingerprints = {name: detectors.fingerprints.get(name) for name in DETECTORS}
-        self.keep_images = "kid" in detectors.extra
+        self.keep_images = needs_images(detectors.extra)
         choice = [frames.images, frames.clip, frames.step, asdict(videos.faults), self.keep_images]
         self.key = content_hash(videos.digests, choice, fingerprints)
         self.cache = TensorCache(cache, "reference")
 
     def compute(self, device: torch.device | str = "cpu", batch_size: int = 64) -> Reference:
-        """The statistics, from the cache as far as they are there.
+        """The statistics, from the cache as far as it holds them.
 
         Raises:
             PosError: a fault whose policy is ``error``, no video can be read, or the detectors do not take

@@ -15,7 +15,6 @@ from pos.evaluation.features import FeatureSet, load_tensors, save_tensors
 from pos.metrics.frechet import FeatureStatistics
 
 DETECTORS = ("fid", "clip", "fvd", "videomae")
-KID_REMEDY = "run experiments/make_reference.py with detectors.extra=[kid]."
 _REMEDY = "run experiments/make_reference.py with the present weights."
 
 
@@ -31,7 +30,7 @@ class Reference:
             which fault; ``faults``, the policy for those; ``images`` and ``clip``, the frames; and where a
             manifest names them ``benchmark`` and ``manifest``, its name and hash.
         images: features (m, d) of ``fid`` of the frames of some videos, drawn, which KID needs; None where
-            they were not asked for.
+            they were not requested.
     """
 
     statistics: dict[str, FeatureStatistics]
@@ -73,7 +72,7 @@ class Reference:
     def load(cls, path: Path) -> Reference:
         """
         Raises:
-            PosError: the file is absent, cut short or holds no reference statistics.
+            PosError: the file is missing, cut short or holds no reference statistics.
         """
         if not Path(path).is_file():
             raise PosError(
@@ -84,7 +83,7 @@ class Reference:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know about the real videos, one sentence each."""
+        """What a reader must know about the real videos: sentences."""
         found = [
             f"{count:,} {fault} ({self.record['faults'][fault]})"
             for fault, count in self.record.get("found", {}).items()
@@ -92,19 +91,19 @@ class Reference:
         return [f"Real videos: {self.source}; {', '.join(found)}."] if found else []
 
     def unfit(self, detectors: Mapping[str, str]) -> dict[str, str]:
-        """Which detectors of these fingerprints cannot be compared with this reference, and why."""
-        told = {}
-        for name in DETECTORS:
-            if name not in detectors:
-                continue
-            if name not in self.statistics:
-                told[name] = f"The reference ({self.source}) holds no statistics of {name}: {_REMEDY}"
+        """Why features of detectors cannot be compared with this reference, one sentence, by detector."""
+        reasons = {}
+        for name in detectors:
+            if name not in DETECTORS:
+                reasons[name] = f"References hold statistics of {', '.join(DETECTORS)} alone, not of {name}."
+            elif name not in self.statistics:
+                reasons[name] = f"The reference ({self.source}) holds no statistics of {name}: {_REMEDY}"
             elif self.detectors[name] != detectors[name]:
-                told[name] = (
+                reasons[name] = (
                     f"The reference statistics ({self.source}) were computed with other weights of {name} "
                     f"than the features: {_REMEDY}"
                 )
-        return told
+        return reasons
 
 
 def pack(statistics: Mapping[str, FeatureStatistics]) -> dict[str, Tensor]:
@@ -118,7 +117,7 @@ def pack(statistics: Mapping[str, FeatureStatistics]) -> dict[str, Tensor]:
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> dict[str, FeatureStatistics]:
-    """What ``pack`` packed."""
+    """The reverse of ``pack``."""
     return {name: _unpacked(name, tensors) for name in DETECTORS if f"{name}.count" in tensors}
 
 

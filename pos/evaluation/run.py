@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -20,14 +18,15 @@ from pos.devices import resolve_device
 from pos.errors import PosError
 from pos.evaluation.detectors.base import Detectors
 from pos.evaluation.extraction import CaptionedVideo, extract_to, gather
-from pos.evaluation.folder import Entry, fitted, match_prompts, read_videos
+from pos.evaluation.folder import Entry, describe_fitting, match_prompts, read_videos
 from pos.evaluation.frames import GENERATED, Frames
-from pos.evaluation.gathering import Gathered
+from pos.evaluation.gathering import Gathered, needs_images
 from pos.evaluation.real import RealStatistics
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import caveats, missing, record, score, wanted
+from pos.evaluation.results import Coverage, Evaluation
+from pos.evaluation.score import caveats, missing, requested, score
 from pos.evaluation.sizes import distances_by_size
-from pos.storage import TensorCache, asset, lock_folder, write_atomic
+from pos.storage import TensorCache, asset, lock_folder
 
 logger = logging.getLogger(__name__)
 
@@ -49,31 +48,29 @@ def evaluate(
     device: str = "auto",
     batch_size: int = 64,
     cache: Path,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Score any folder of videos; writes ``features.safetensors`` and ``results.json``.
 
     Args:
         videos: the folder (``pos.data.video.listing.list_videos``).
         prompts: file of prompts; None looks into the folder (``folder.match_prompts``).
         benchmark: gives the prompts that coverage is counted on, and the reference statistics by default; of
-            a manifest at least one prompt must be there.
-        detectors: that the reference was computed with; metrics whose detector is absent are left out.
+            a manifest at least one prompt must have a video.
+        detectors: that the reference was computed with; metrics whose detector is missing are left out.
         out: folder to write to.
         reference: another file of reference statistics (``make_reference``).
         frames: which frames are scored.
         splits: of the inception score; None takes the manifest's, else 1.
         unreadable: ``error`` or ``skip`` (``folder.read_videos``).
         resamples: of the bootstrap.
-        extrapolate: whether the distances' limits at infinitely many videos are told too.
+        extrapolate: whether the distances' limits at infinitely many videos are reported too.
         seed: of the bootstrap and of the smaller sets.
         device: auto, cpu, cuda, ...
         batch_size: videos a batch.
         cache: folder of features by content; a killed run resumes from it.
 
     Returns:
-        What is written to ``results.json``: ``metrics`` with value, low and high, ``sizes`` (the distances of
-        fewer videos, by name), ``absent`` (why a metric is not there, by name), ``manifest`` (the hash of the
-        benchmark's), ``coverage``, ``notes``.
+        The results, as they are written to ``results.json``.
 
     Raises:
         PosError: videos or prompts are missing, do not match or cannot be read, there are fewer than two, or
@@ -89,9 +86,9 @@ def evaluate(
             "this the manifest that they were made from?"
         )
     real = Reference.load(asset(benchmark.reference_asset) if reference is None else Path(reference))
-    asked = wanted(detectors.extra)
-    absent = missing(detectors.fingerprints, real, detectors.absent, asked)
-    if len(absent) == len(asked):
+    names = requested(detectors.extra)
+    absent = missing(detectors.fingerprints, real, detectors.absent, names)
+    if len(absent) == len(names):
         raise PosError(f"No metric can be computed. {' '.join(dict.fromkeys(absent.values()))}")
     kept: dict[Entry, Original] = {}
     with lock_folder(out):
@@ -105,33 +102,32 @@ def evaluate(
             batch_size=batch_size,
             cache=TensorCache(cache, "features"),
         )
-        computed = [name for name in asked if name not in absent]
+        computed = [name for name in names if name not in absent]
         scored = score(features, real, metrics=computed, splits=splits, resamples=resamples, seed=seed)
-        by_size = distances_by_size(features, real, computed, seed=seed)
         coverage = _coverage(entries, kept, benchmark)
-        results = {
-            "videos": str(videos),
-            "benchmark": benchmark.name,
-            "manifest": manifest.hash,
-            "reference": real.source,
-            "reference_record": real.record,
-            "detectors": features.detectors,
-            "frames": asdict(frames),
-            "splits": splits,
-            "coverage": coverage,
-            "resamples": resamples,
-            "seed": seed,
-            "metrics": record(scored.estimates),
-            "sizes": {name: sizes.record(extrapolate) for name, sizes in by_size.items()},
-            "absent": absent,
-            "notes": _told(coverage, benchmark)
-            + fitted(list(kept.values()), frames.count, detectors.size)
+        results = Evaluation(
+            videos=str(videos),
+            benchmark=benchmark.name,
+            manifest=manifest.hash,
+            reference=real.source,
+            reference_record=real.record,
+            detectors=features.detectors,
+            frames=frames,
+            splits=splits,
+            coverage=coverage,
+            resamples=resamples,
+            seed=seed,
+            metrics=scored.estimates,
+            sizes=distances_by_size(features, real, computed, seed=seed, extrapolate=extrapolate),
+            absent=absent,
+            notes=_describe_coverage(coverage, benchmark)
+            + describe_fitting(list(kept.values()), frames.count, detectors.size)
             + real.notes
             + _departures(manifest, frames, splits, real)
-            + caveats(features, real),
-        }
-        write_atomic(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    return json.loads(json.dumps(results))
+            + caveats(features, real, computed),
+        )
+        results.save(out)
+    return results
 
 
 def make_reference(
@@ -160,11 +156,11 @@ def make_reference(
         cache: folder of statistics by content, for a folder of videos.
 
     Raises:
-        PosError: a folder without ``out``, videos that are absent or cannot be read, a manifest that they are
-            not of, or one and ``unreadable``.
+        PosError: a folder without ``out``, videos that are missing or cannot be read, a manifest that they do
+            not belong to, or a manifest together with ``unreadable``.
     """
     place, detectors = resolve_device(device), detectors.for_frames(frames)
-    wanted(detectors.extra)
+    requested(detectors.extra)  # a misspelt name fails before the work
     if videos is None:
         reference = _benchmark_statistics(benchmark, detectors, frames, place, batch_size)
     elif out is None:
@@ -192,7 +188,7 @@ def _benchmark_statistics(
     benchmark: Benchmark, detectors: Detectors, frames: Frames, device: torch.device, batch_size: int
 ) -> Reference:
     clips = (clip for batch, _ in benchmark.references(batch_size) for clip in batch)
-    gathered = Gathered({}, "kid" in detectors.extra)
+    gathered = Gathered({}, needs_images(detectors.extra))
     for rows in gather(
         clips, None, detectors, frames=frames, device=device, batch_size=batch_size, label="Reference clips"
     ):
@@ -209,32 +205,32 @@ def _samples(
     unreadable: Literal["error", "skip"],
     kept: dict[Entry, Original],
 ) -> Iterator[CaptionedVideo]:
-    """What is read, noting it in ``kept``."""
+    """The videos that can be read, each noted in ``kept``."""
     for entry, video, original in read_videos(entries, frames.count, size, unreadable):
         kept[entry] = original
         yield CaptionedVideo(entry.id, entry.prompt, video)
 
 
-def _coverage(entries: list[Entry], kept: Collection[Entry], benchmark: Benchmark) -> dict[str, Any]:
-    return {
-        "videos": len(kept),
-        "unreadable": [entry.path.name for entry in entries if entry not in kept],
-        "prompts": len({entry.prompt for entry in kept}),
-        "benchmark_prompts": _covered(kept, benchmark),
-        "benchmark_prompts_in_all": len(benchmark.prompts),
-    }
+def _coverage(entries: list[Entry], kept: Collection[Entry], benchmark: Benchmark) -> Coverage:
+    return Coverage(
+        videos=len(kept),
+        unreadable=[entry.path.name for entry in entries if entry not in kept],
+        prompts=len({entry.prompt for entry in kept}),
+        benchmark_prompts=_covered(kept, benchmark),
+        benchmark_prompts_in_all=len(benchmark.prompts),
+    )
 
 
 def _covered(entries: Collection[Entry], benchmark: Benchmark) -> int:
-    """How many prompts of the benchmark have a video: by id, else by text, where one video stands for one."""
-    wanted, named = {prompt.id for prompt in benchmark.prompts}, {entry.id for entry in entries}
-    others = Counter(entry.prompt for entry in entries if entry.id not in wanted)
+    """How many prompts of the benchmark have a video: by id, else by text, where a video counts once."""
+    known, named = {prompt.id for prompt in benchmark.prompts}, {entry.id for entry in entries}
+    others = Counter(entry.prompt for entry in entries if entry.id not in known)
     left = Counter(prompt.text for prompt in benchmark.prompts if prompt.id not in named)
-    return len(wanted & named) + (others & left).total()
+    return len(known & named) + (others & left).total()
 
 
 def _departures(manifest: Manifest, frames: Frames, splits: int, real: Reference) -> list[str]:
-    """Where the scoring is not what the manifest says."""
+    """Where the scoring differs from what the manifest says."""
     made = {
         "generated_images": list(frames.images),
         "generated_clip": list(frames.clip_indices),
@@ -242,25 +238,25 @@ def _departures(manifest: Manifest, frames: Frames, splits: int, real: Reference
         **{f"real_{name}": real.record[name] for name in ("images", "clip") if name in real.record},
     }
     choices = manifest.choices
-    told = [
+    sentences = [
         f"Scored with {name} {value}, and the manifest says {choices[name]}."
         for name, value in made.items()
         if choices.get(name, value) != value
     ]
     other = real.record.get("manifest", manifest.hash)
     if other != manifest.hash:
-        told.append(
+        sentences.append(
             f"The reference is of another manifest: {real.record['benchmark']} with the hash {other[:16]}."
         )
-    return told
+    return sentences
 
 
-def _told(coverage: dict[str, Any], benchmark: Benchmark) -> list[str]:
-    covered, known = coverage["benchmark_prompts"], coverage["benchmark_prompts_in_all"]
-    told = [
-        f"{coverage['videos']:,} videos of {coverage['prompts']:,} different prompts; {covered:,} of "
-        f"{known:,} prompts of {benchmark.name} have one."
+def _describe_coverage(coverage: Coverage, benchmark: Benchmark) -> list[str]:
+    sentences = [
+        f"{coverage.videos:,} videos of {coverage.prompts:,} different prompts; "
+        f"{coverage.benchmark_prompts:,} of {coverage.benchmark_prompts_in_all:,} prompts of "
+        f"{benchmark.name} have one."
     ]
-    if coverage["unreadable"]:
-        told.append(f"Left out as unreadable: {', '.join(coverage['unreadable'])}.")
-    return told
+    if coverage.unreadable:
+        sentences.append(f"Left out as unreadable: {', '.join(coverage.unreadable)}.")
+    return sentences

@@ -1,9 +1,9 @@
-"""The small-sample bias of Frechet distances made visible: the distance at several numbers of videos, and
-where the line through them ends (Chong & Forsyth 2020, "Effectively unbiased FID and Inception Score")."""
+"""The small-sample bias of Frechet distances: the distance at several numbers of videos, and its limit at
+infinitely many (Chong & Forsyth 2020, "Effectively unbiased FID and Inception Score")."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pos.evaluation.features import FeatureSet
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import ALL
-from pos.metrics.frechet import FeatureStatistics, frechet_distance
+from pos.metrics.frechet import FeatureStatistics
+from pos.metrics.registry import get_metric
 
 PARTS = (8, 4, 2, 1)  # the set is divided by these
 _LINEAR = 2  # vectors a feature, from which on the bias goes as 1 / n: from one it still bends
@@ -27,22 +27,34 @@ class Sizes:
         videos: how many, ascending; the last is the whole set.
         values: the distance at each, the mean over random subsets.
         limit: at infinitely many, by a line in 1 / n; None where too few sizes lie on a line.
+        extrapolated: whether the limit was requested; ``to_json`` leaves it out otherwise.
     """
 
     videos: list[int]
     values: list[float]
     limit: float | None
+    extrapolated: bool = True
 
-    def record(self, extrapolate: bool) -> dict[str, Any]:
-        """As JSON-able values; ``limit`` only where it is asked for."""
+    def to_json(self) -> dict[str, Any]:
+        """``videos``, ``values`` and, where it was requested, ``limit``."""
         sizes = {"videos": self.videos, "values": self.values}
-        return {**sizes, "limit": self.limit} if extrapolate else sizes
+        return {**sizes, "limit": self.limit} if self.extrapolated else sizes
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Sizes:
+        """The reverse of ``to_json``."""
+        return cls(entry["videos"], entry["values"], entry.get("limit"), "limit" in entry)
 
 
 def distances_by_size(
-    features: FeatureSet, reference: Reference, metrics: Collection[str], draws: int = 10, seed: int = 0
+    features: FeatureSet,
+    reference: Reference,
+    metrics: Collection[str],
+    draws: int = 10,
+    seed: int = 0,
+    extrapolate: bool = True,
 ) -> dict[str, Sizes]:
-    """The Frechet distances of random subsets of a set of videos, by metric; no network runs.
+    """The distances of random subsets of a set of videos, by metric; no network runs.
 
     Subsets are drawn without replacement and hold all seeds of a prompt or none, so that their videos are as
     dependent as those of the whole set, whose bias they show.
@@ -50,21 +62,23 @@ def distances_by_size(
     Args:
         features: of the whole set.
         reference: of the same detectors.
-        metrics: names in ``METRICS`` or ``EXTRAS``; those that are no Frechet distances are passed over.
+        metrics: names of registered metrics; those without ``Metric.distance`` are left out.
         draws: subsets of each size.
         seed: of the subsets, which are the same for all metrics.
+        extrapolate: whether the limit at infinitely many videos is computed.
     """
     subsets = _subsets(features.ids, draws, torch.Generator().manual_seed(seed))
     found = {}
     for name in metrics:
-        metric = ALL[name]
-        if metric.compared and metric.centred:
+        metric = get_metric(name)
+        if metric.distance is not None:
             rows, real = features.tensors[metric.row], reference.statistics[metric.detector]
-            values = [_mean(rows, real, drawn) for drawn in subsets.values()]
+            values = [_mean(metric.distance, rows, real, drawn) for drawn in subsets.values()]
             dims, videos = rows.shape[-1], list(subsets)
             vectors = rows[0].numel() // dims
             linear = [n * vectors >= _LINEAR * dims for n in videos]
-            found[name] = Sizes(videos, values, _limit(videos, values, linear))
+            limit = _limit(videos, values, linear) if extrapolate else None
+            found[name] = Sizes(videos, values, limit, extrapolate)
     return found
 
 
@@ -85,8 +99,13 @@ def _subsets(ids: list[str], draws: int, generator: torch.Generator) -> dict[int
     return subsets
 
 
-def _mean(rows: Tensor, reference: FeatureStatistics, subsets: list[Tensor]) -> float:
-    distances = [frechet_distance(FeatureStatistics.of(rows[subset]), reference) for subset in subsets]
+def _mean(
+    distance: Callable[[FeatureStatistics, FeatureStatistics], float],
+    rows: Tensor,
+    reference: FeatureStatistics,
+    subsets: list[Tensor],
+) -> float:
+    distances = [distance(FeatureStatistics.of(rows[subset]), reference) for subset in subsets]
     return sum(distances) / len(distances)
 
 

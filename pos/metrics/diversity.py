@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pos.metrics.metric import Metric, MetricInput
+
 
 def video_embedding(frames: Tensor) -> Tensor:
     """CLIP embeddings of frames (n, f, d) to one of the video (n, d): the mean of the normalised ones."""
@@ -39,3 +41,21 @@ def _distance(embeddings: Tensor) -> float:
     count, units = len(embeddings), normalize(embeddings.double(), dim=-1)
     cosines = (units.sum(0).square().sum() - count) / (count * (count - 1))
     return float(1 - cosines)
+
+
+def _notes(inputs: MetricInput) -> list[str]:
+    single = len(set(inputs.ids)) == len(inputs.ids)
+    return ["No prompt has two videos: diversity is not defined."] if single else []
+
+
+DIVERSITY = Metric(
+    name="diversity",
+    label="Diversity",
+    better="higher",
+    digits=3,
+    detector="clip",
+    compute=lambda inputs: diversity(inputs.features["embedding"], inputs.ids, inputs.weights),
+    row="embedding",
+    notes=_notes,
+    undefined="no prompt has two videos",
+)

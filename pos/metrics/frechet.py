@@ -54,7 +54,7 @@ class FeatureStatistics:
         rows = features.reshape(-1, features.shape[-1])
         if not len(rows):
             raise PosError("Statistics need at least one feature vector, and there is none.")
-        parts = [cls._of_block(block.double(), len(rows)) for block in rows.split(_ROWS)]
+        parts = [cls._of_block(block.double(), len(rows)) for block in torch.split(rows, _ROWS)]
         return functools.reduce(operator.add, parts)
 
     @classmethod
@@ -98,7 +98,8 @@ class FeatureStatistics:
             PosError: fewer than two vectors.
         """
         if self.factor is not None:
-            return self.factor.T / self._freedom**0.5
+            root: Tensor = self.factor.T / self._freedom**0.5
+            return root
         return _root(self.covariance)
 
     @property
@@ -148,9 +149,11 @@ def _of_many(rows: Tensor, reference: FeatureStatistics, weights: Tensor) -> Ite
     dims = rows.shape[1]
     block = min(_ROWS, len(rows))
     root, trace = reference.root, reference.covariance.trace()
-    for times in weights.split(max(1, _CHUNK_ELEMENTS // (block * dims + dims * dims))):
-        count, total, second = times.sum(1), 0, 0
-        for part, parts_times in zip(rows.split(block), times.split(block, dim=1), strict=True):
+    for times in torch.split(weights, max(1, _CHUNK_ELEMENTS // (block * dims + dims * dims))):
+        count = times.sum(1)
+        total: Tensor | int = 0
+        second: Tensor | int = 0
+        for part, parts_times in zip(torch.split(rows, block), torch.split(times, block, dim=1), strict=True):
             near = part.double() - reference.mean  # near the reference's mean nothing cancels
             total = total + parts_times @ near
             second = second + (near.T * parts_times[:, None, :]) @ near
@@ -166,7 +169,7 @@ def _of_few(rows: Tensor, reference: FeatureStatistics, weights: Tensor) -> Iter
     near = rows.double() - reference.mean
     covariance = reference.covariance
     plain, weighed = near @ near.T, near @ covariance @ near.T
-    for times in weights.split(max(1, _CHUNK_ELEMENTS // len(rows) ** 2)):
+    for times in torch.split(weights, max(1, _CHUNK_ELEMENTS // len(rows) ** 2)):
         count = times.sum(1, keepdim=True)
         shares = times / count
         squared = torch.einsum("bi,ij,bj->b", shares, plain, shares)  # the mean's square
@@ -193,12 +196,13 @@ def _sum_of_singular_values(matrix: Tensor, tolerance: float) -> Tensor:
     """
     if min(matrix.shape) >= _LARGE:
         square = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
-        spectrum = torch.linalg.eigvalsh(square)
+        spectrum: Tensor = torch.linalg.eigvalsh(square)
         rounding = torch.finfo(spectrum.dtype).eps * spectrum[-1]
         values = spectrum.clamp(min=0).sqrt()
         if (rounding / values.clamp(min=rounding.sqrt())).sum() < tolerance:
             return values.sum()
-    return torch.linalg.svdvals(matrix).sum()
+    singular: Tensor = torch.linalg.svdvals(matrix)
+    return singular.sum()
 
 
 def _trace_of_root(matrices: Tensor) -> Tensor:
@@ -206,7 +210,7 @@ def _trace_of_root(matrices: Tensor) -> Tensor:
 
     Eigenvalues below the rounding of the largest are noise, of low rank most of all, whose root is not small.
     """
-    spectrum = torch.linalg.eigvalsh((matrices + matrices.mT) / 2)
+    spectrum: Tensor = torch.linalg.eigvalsh((matrices + matrices.mT) / 2)
     floor = torch.finfo(spectrum.dtype).eps * spectrum.shape[1] * spectrum[:, -1:]
     return torch.where(spectrum > floor, spectrum, 0).sqrt().sum(1)
 
@@ -214,9 +218,12 @@ def _trace_of_root(matrices: Tensor) -> Tensor:
 def _root(covariance: Tensor) -> Tensor:
     """R (d, r) with R R^T = covariance: the Cholesky factor, or from eigenvectors where the rank is low."""
     smallest = torch.finfo(covariance.dtype).eps * len(covariance) * covariance.diagonal().amax()
+    factor: Tensor
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if not failed and factor.diagonal().square().amin() > smallest:
         return factor
+    values: Tensor
+    vectors: Tensor
     values, vectors = torch.linalg.eigh(covariance)
     kept = values > smallest
     return vectors[:, kept] * values[kept].sqrt()

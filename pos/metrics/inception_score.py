@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pos.errors import PosError
+from pos.metrics.metric import Metric
 
 
 def inception_score(probabilities: Tensor, weights: Tensor, splits: int = 1) -> Tensor:
@@ -38,7 +39,7 @@ def split_scores(probabilities: Tensor, weights: Tensor, splits: int) -> Tensor:
         raise PosError(f"splits={splits} is not allowed: {count} videos make 1 to {count} splits.")
     bounds = [split * count // splits for split in range(splits + 1)]
     lengths = [end - start for start, end in itertools.pairwise(bounds)]
-    parts = zip(probabilities.split(lengths), weights.split(lengths, dim=1), strict=True)
+    parts = zip(torch.split(probabilities, lengths), torch.split(weights, lengths, dim=1), strict=True)
     return torch.stack([_score(classes, times) for classes, times in parts], dim=1)
 
 
@@ -50,4 +51,18 @@ def _score(probabilities: Tensor, weights: Tensor) -> Tensor:
 
 def entropy(probabilities: Tensor) -> Tensor:
     """In nats, over the last dimension."""
-    return -torch.special.xlogy(probabilities, probabilities).sum(-1)
+    terms: Tensor = torch.special.xlogy(probabilities, probabilities)
+    return -terms.sum(-1)
+
+
+INCEPTION_SCORE = Metric(
+    name="is",
+    label="IS",
+    better="higher",
+    digits=2,
+    detector="inception",
+    compute=lambda inputs: inception_score(inputs.features["classes"], inputs.weights, inputs.splits),
+    row="classes",
+    group="paper",
+    centred=True,
+)

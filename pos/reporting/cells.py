@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pos.metrics.metric import Metric
+from pos.metrics.registry import registered
+
 MARKS = {"better": "✓", "worse": "✗"}
 LEGEND = "✓ better and ✗ worse than the first row: the 95% interval of the paired difference leaves out 0."
 ABSENT = "\N{EN DASH}"
@@ -19,7 +22,7 @@ class Column:
     Attributes:
         key: of the entry in a row's ``metrics`` or ``cost``.
         label: its heading.
-        better: which direction is better; None for what is not judged (cost).
+        better: which direction is better; None for columns without differences (cost).
         digits: after the decimal point.
     """
 
@@ -27,6 +30,11 @@ class Column:
     label: str
     better: Literal["lower", "higher"] | None
     digits: int
+
+    @classmethod
+    def of(cls, metric: Metric) -> Column:
+        """The column of a metric."""
+        return cls(metric.name, metric.label, metric.better, metric.digits)
 
     @property
     def heading(self) -> str:
@@ -44,7 +52,7 @@ class Cell:
         verdict: better, worse or undecided.
         reason: why there is no value, one sentence, where something kept it from being measured.
         published, published_delta: the paper's value and its difference from that of the same first row.
-        untranscribed: whether the paper gives a value that our transcription lacks.
+        untranscribed: whether the paper gives a value that is not transcribed.
     """
 
     value: float | None
@@ -61,30 +69,21 @@ class Cell:
 
     @property
     def mark(self) -> str:
-        """✓ or ✗ where the difference is one, else nothing."""
+        """✓ or ✗ where the difference is significant, else nothing."""
         return MARKS.get(self.verdict or "", "")
 
 
-METRICS = (
-    Column("fid", "FID", "lower", 2),
-    Column("clip_fid", "CLIP-FID", "lower", 2),
-    Column("clipsim", "CLIPSIM", "higher", 3),
-    Column("fvd", "FVD", "lower", 2),
-    Column("is", "IS", "higher", 2),
-    Column("accuracy", "Accuracy", "higher", 3),
-)
-EXTRAS = (
-    Column("kid", "KID", "lower", 4),
-    Column("fvd_videomae", "FVD (VideoMAE)", "lower", 2),
-    Column("consistency", "Frame consistency", "higher", 3),
-    Column("diversity", "Diversity", "higher", 3),
-)
-"""Beyond the paper, where an evaluation was asked for them."""
-ATTRIBUTES = tuple(
-    Column(f"accuracy_{name}", name.capitalize(), "higher", 3)
-    for name in ("shape", "colour", "size", "motion", "background", "texture")
-)
 COST = (Column("evaluations", "Evaluations", None, 0), Column("seconds", "Seconds", None, 2))
+
+
+def metric_columns() -> list[Column]:
+    """The columns of all metrics: the paper's, accuracy, then the extras."""
+    return [Column.of(metric) for metric in registered() if metric.detail_of is None]
+
+
+def attribute_columns() -> list[Column]:
+    """The columns of the accuracy of each attribute alone, and of other details of a metric."""
+    return [Column.of(metric) for metric in registered() if metric.detail_of is not None]
 
 
 def value(cell: Cell, column: Column) -> str:

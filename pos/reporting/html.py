@@ -27,7 +27,7 @@ Video = Any
 
 @dataclass(frozen=True)
 class Curve:
-    """A figure of the report: ``figures.curve`` and what it shows."""
+    """A drawing of the report as SVG (``charts.curves.curve``), with its caption."""
 
     svg: str
     caption: str
@@ -40,7 +40,7 @@ class Panel:
     Attributes:
         prompt: the original.
         videos: by row label, in the order shown; all of one number of frames.
-        rewritten: what the prompt became, where a row rewrites it.
+        rewritten: the rewritten prompt, where a row rewrites it.
         neighbour: caption of the retrieved clip, where a row retrieves one.
         similarity: cosine of the prompt and that caption.
         neighbour_video: the retrieved clip, if it is to be shown.
@@ -61,7 +61,7 @@ class Panel:
         labels: dict[str, str],
         neighbour_video: Video | None = None,
     ) -> Panel:
-        """A panel from what stands beside the videos.
+        """A panel from the provenance beside the videos.
 
         Args:
             provenance: by row key, with ``prompt``, ``rewritten_prompt`` and ``neighbours``.
@@ -99,13 +99,13 @@ def write_report(
     Args:
         path: the .html file.
         title: of the page.
-        summary: what this is, one paragraph.
+        summary: one paragraph below the title.
         tables: the first is the main one.
         curves: figures below the tables.
-        pictures: PNG files below them, by what they show.
+        pictures: PNG files below them, by title.
         panels: prompts with their videos.
-        notes: what a reader must know to trust the numbers, a sentence each.
-        setting: name to value of everything that was held fixed.
+        notes: what a reader must know to trust the numbers, one sentence each.
+        setting: the settings that all rows share, by name.
         fps: frames a second of the playing videos.
 
     Raises:

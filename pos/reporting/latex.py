@@ -37,7 +37,7 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX shows it, whatever it holds; what ``_SPECIAL`` does not name passes as UTF-8."""
+    """Text with LaTeX's special characters escaped; characters not in ``_SPECIAL`` stay UTF-8."""
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
@@ -52,7 +52,7 @@ def table(
     Args:
         caption: above it.
         headings: of the columns after the first.
-        blocks: what stands above some rows (nothing if empty), and their cells by label, one a heading.
+        blocks: a title above some rows (none if empty), and their cells by label, one for each heading.
         notes: below it.
     """
     lines = [
@@ -63,10 +63,10 @@ def table(
         r"\toprule",
         _row("", headings),
     ]
-    for told, rows in blocks:
+    for title, rows in blocks:
         lines.append(r"\midrule")
-        if told:
-            lines.append(rf"\multicolumn{{{len(headings) + 1}}}{{l}}{{\emph{{{escape(told)}}}}} \\")
+        if title:
+            lines.append(rf"\multicolumn{{{len(headings) + 1}}}{{l}}{{\emph{{{escape(title)}}}}} \\")
         lines += [_row(label, cells) for label, cells in rows.items()]
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\smallskip\footnotesize {escape(note)}" for note in notes]

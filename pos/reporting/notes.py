@@ -1,4 +1,4 @@
-"""What a reader of a table must know: why cells are empty, and where the paper's numbers come from."""
+"""Notes below a table: why cells are empty, and where the paper's numbers come from."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pos.reporting.published import PAPER, Published
 
 
 def gaps(rows: dict[str, dict[str, Cell]], columns: Sequence[Column]) -> list[str]:
-    """Why cells are empty: one sentence a reason, with the cells that it empties."""
+    """Why cells are empty: one sentence for each reason, with the cells that it applies to."""
     reasons: dict[str, dict[str, list[str]]] = {}
     for label, cells in rows.items():
         for column in columns:
             reason = cells[column.key].reason
             if reason:
                 reasons.setdefault(reason, {}).setdefault(label, []).append(column.label)
-    told = []
+    sentences = []
     for reason, empty in reasons.items():
         everywhere = len(empty) == len(rows) and len({tuple(labels) for labels in empty.values()}) == 1
         cells = (
@@ -25,24 +25,26 @@ def gaps(rows: dict[str, dict[str, Cell]], columns: Sequence[Column]) -> list[st
             if everywhere
             else "; ".join(f"{label} ({', '.join(labels)})" for label, labels in empty.items())
         )
-        told.append(f"Not measured: {cells}. {reason}")
-    return told
+        sentences.append(f"Not measured: {cells}. {reason}")
+    return sentences
 
 
 def beside(paper: Published, results: dict[str, Any], rows: dict[str, dict[str, Cell]]) -> list[str]:
-    """Where the paper's numbers come from, what of them is not transcribed, and which settings differ."""
+    """Where the paper's numbers come from, which are not transcribed, and which settings differ."""
     cells = [cell for row in rows.values() for cell in row.values()]
-    told = []
+    sentences = []
     if any(cell.published is not None for cell in cells):
-        told.append(f"Lines called paper: as published in {PAPER}, without intervals.")
+        sentences.append(f"Lines called paper: as published in {PAPER}, without intervals.")
     if not paper.rows or any(cell.untranscribed for cell in cells):
-        told.append(
+        sentences.append(
             f"Published values not transcribed: fill in the column value of {paper.path.name} from {PAPER} "
-            "(published=FOLDER takes your copy)."
+            "(published=FOLDER reads your copy)."
         )
     for key, row in results["rows"].items():
         for name, theirs in paper.settings(key).items():
             ours = row["method"][name]
             if float(ours) != theirs:
-                told.append(f"{row['label']} was run at {name} {ours} and is published at {name} {theirs:g}.")
-    return told
+                sentences.append(
+                    f"{row['label']} was run at {name} {ours} and is published at {name} {theirs:g}."
+                )
+    return sentences

@@ -1,4 +1,4 @@
-"""The templates of HTML pages, and what they draw themselves."""
+"""The templates of HTML pages, and the small drawings in them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _INSET = 4  # pixels: room for half a dot
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Templates of this package, which escape what they are given and fail on what they are not."""
-    made = jinja2.Environment(
+    """The templates of this package; they escape texts and fail on undefined variables."""
+    found = jinja2.Environment(
         loader=jinja2.PackageLoader("pos.reporting"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    found.filters |= {
         "value": cells.value,
         "change": cells.change,
         "bounds": cells.bounds,
@@ -31,7 +31,7 @@ def environment() -> jinja2.Environment:
         "published_change": cells.published_change,
         "bar": interval_bar,
     }
-    return made
+    return found
 
 
 def interval_bar(cell: Cell, span: tuple[float, float]) -> str:

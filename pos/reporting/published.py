@@ -1,7 +1,7 @@
-"""The paper's Tables 1 to 4, to stand beside what was measured in the same setting.
+"""The paper's Tables 1 to 4, which tables show beside our numbers of the same setting.
 
-They are files that a reader can fill in or replace: one line a number, and an empty value where the paper
-gives a number that is not transcribed. Nothing is ever shown beside Shapes, which is another world.
+They are CSV files that a reader can fill in or replace: one line for each number, with an empty value for a
+number that is not transcribed. They are never shown beside results on Shapes, which is another benchmark.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Published:
     """The published numbers of one study on one backbone and benchmark.
 
     Attributes:
-        path: the file they stand in.
+        path: the file.
         rows: by key of the study's rows; empty where nothing of the table is transcribed.
     """
 
@@ -53,7 +53,7 @@ class Published:
         return self.rows[row].values.get(metric) if row in self.rows else None
 
     def delta(self, row: str, first: str, metric: str) -> float | None:
-        """The paper's ``row`` minus its row ``first``; None for that row and where a number is absent."""
+        """The paper's ``row`` minus its row ``first``; None for that row and where a number is missing."""
         value, base = self.value(row, metric), self.value(first, metric)
         return None if row == first or value is None or base is None else value - base
 
@@ -64,14 +64,14 @@ class Published:
         return {name: number for name, number in pairs.items() if number is not None}
 
     def untranscribed(self, row: str, metric: str) -> bool:
-        """Whether the paper gives a number that the file lacks."""
+        """Whether the paper gives a number that is not transcribed."""
         return row in self.rows and self.rows[row].values.get(metric, 0.0) is None
 
 
 def find_published(study: str, backbone: str, benchmark: str, folder: Path | None = None) -> Published | None:
     """The paper's numbers for a study, or None where it has none for this backbone and benchmark.
 
-    A file without a single line stands for a table of which nothing is transcribed, whatever the setting.
+    A file without lines means that nothing of its table is transcribed; it is returned in any setting.
 
     Args:
         study: its name; ``NAME.csv`` is looked for.
@@ -79,8 +79,8 @@ def find_published(study: str, backbone: str, benchmark: str, folder: Path | Non
         folder: of the files; None takes the shipped ones.
 
     Raises:
-        PosError: the folder is absent, or the file lacks a column, holds a number that is none, gives one
-            twice, or names Shapes.
+        PosError: the folder or a column of the file is missing, a value is no number, a number is given
+            twice, or the file names Shapes.
     """
     if folder is not None and not Path(folder).is_dir():
         raise PosError(f"published={folder} is no folder: give a copy of pos/assets/paper.")
@@ -100,7 +100,7 @@ def _rows(
         if None in line or None in line.values():
             raise PosError(f"{path} must have {len(_COLUMNS)} values a line, and {line['method']!r} has not.")
         if _OURS in f"{line['backbone']} {line['benchmark']}":
-            raise PosError(f"{path} names Shapes, whose numbers never stand beside the paper's.")
+            raise PosError(f"{path} names Shapes, whose numbers are never shown beside the paper's.")
         if (line["backbone"], line["benchmark"]) != (backbone, benchmark):
             continue
         method, metric = line["method"], line["metric"]
@@ -118,7 +118,7 @@ def _number(path: Path, text: str) -> float | None:
     try:
         number = float(text) if text.strip() else None
     except ValueError as error:
-        raise PosError(f"{path} holds {text!r} where a number or nothing must stand.") from error
+        raise PosError(f"{path} holds {text!r} where only a number or nothing is allowed.") from error
     if number is not None and math.isnan(number):
-        raise PosError(f"{path} holds {text!r} where a number or nothing must stand.")
+        raise PosError(f"{path} holds {text!r} where only a number or nothing is allowed.")
     return number

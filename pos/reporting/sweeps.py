@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pos.reporting.cells import ATTRIBUTES, COST, EXTRAS, METRICS, Cell, Column, value
+from pos.reporting.cells import COST, Cell, Column, attribute_columns, metric_columns, value
 from pos.reporting.charts.heatmaps import heatmap, scatter
 from pos.reporting.markdown import grid
 from pos.storage import csv_text
 
 FRONT = "★"
-_METRICS = {column.key: column for column in (*METRICS, *EXTRAS)}
 _COST = {column.key: column for column in COST}
-_KNOWN = _METRICS | {column.key: column for column in ATTRIBUTES} | _COST
 _BOUNDS = ("value", "low", "high")
 
 
@@ -25,12 +23,12 @@ class Job:
 
     Attributes:
         name: its folder within the sweep's.
-        overrides: what was typed for it, by key.
+        overrides: the text of each override of this job, by key.
         values: numbers, or mappings with ``value``, ``low`` and ``high``, by name; None of a failed job.
-        objectives: names of the values that the sweep looks at.
-        unmeasured: names that it was to look at, and of which this job has no value.
-        seconds: that it took.
-        failed: why, in a sentence; None where it did not.
+        objectives: names of the values that the sweep optimises.
+        unmeasured: objectives of which this job has no value.
+        seconds: the time it took.
+        failed: why it failed, one sentence; None where it succeeded.
     """
 
     name: str
@@ -42,7 +40,7 @@ class Job:
     unmeasured: Sequence[str] = ()
 
     def cell(self, name: str) -> Cell:
-        """A value with its interval, as far as there are any; what is no number counts as absent."""
+        """A value with its interval, if any; an entry that is no number counts as missing."""
         entry = (self.values or {}).get(name)
         bounds = [entry.get(key) for key in _BOUNDS] if isinstance(entry, Mapping) else [entry, None, None]
         return Cell(*(number if isinstance(number, int | float) else None for number in bounds))
@@ -58,7 +56,7 @@ class Sweep:
 
     jobs: Sequence[Job]
     keys: list[str] = field(init=False)
-    """What was typed differently for different jobs."""
+    """The overrides whose values differ between jobs."""
 
     def __post_init__(self) -> None:
         named = dict.fromkeys(key for job in self.jobs for key in job.overrides)
@@ -69,14 +67,15 @@ class Sweep:
 
     @property
     def columns(self) -> list[Column]:
-        """What the jobs measured: the paper's metrics first, then cost, then anything else."""
+        """The measured values: the metrics first, then cost, then any others."""
+        known = _known()
         found = dict.fromkeys(name for job in self.jobs for name in job.values or ())
-        known, others = [n for n in _KNOWN if n in found], [n for n in found if n not in _KNOWN]
-        return [_column(name) for name in (*known, *others)]
+        names = [*(name for name in known if name in found), *(name for name in found if name not in known)]
+        return [_column(name) for name in names]
 
     @property
     def objectives(self) -> list[Column]:
-        """The values that the sweep looks at and of which one direction is better."""
+        """The columns of the objectives of which one direction is better."""
         named = dict.fromkeys(name for job in self.jobs for name in job.objectives)
         return [column for column in map(_column, named) if column.better]
 
@@ -88,14 +87,14 @@ class Sweep:
         return [job for job, costs in whole if not any(_dominates(other, costs) for _, other in whole)]
 
     def to_markdown(self) -> str:
-        """A line a job: what was typed, the values, and for a failed job the reason."""
+        """One line for each job: its overrides, the values, and the reason where it failed."""
         front, shown = self.front if len(self.objectives) > 1 else [], self._shown
         lines = {}
         for job in self.jobs:
             cells = [value(job.cell(column.key), column) for column in shown]
-            told = f"failed: {job.failed}" if job.failed else FRONT if job in front else ""
+            note = f"failed: {job.failed}" if job.failed else FRONT if job in front else ""
             label = ", ".join(f"{name}={job.overrides.get(key, '')}" for key, name in self._names.items())
-            lines[label or job.name] = [*cells, told]
+            lines[label or job.name] = [*cells, note]
         failed = sum(bool(job.failed) for job in self.jobs)
         title = f"**{len(self.jobs)} jobs{f', {failed} failed' if failed else ''}**"
         parts = [title, grid("", [*(column.heading for column in shown), "note"], lines)]
@@ -132,7 +131,7 @@ class Sweep:
 
     @property
     def _names(self) -> dict[str, str]:
-        """The keys without what stands before the last dot, where that leaves them different."""
+        """The last part of each key where these differ, else the whole keys."""
         short = {key: key.rpartition(".")[2] for key in self.keys}
         return short if len(set(short.values())) == len(short) else {key: key for key in self.keys}
 
@@ -140,11 +139,11 @@ class Sweep:
     def _shown(self) -> list[Column]:
         """All columns but details, such as accuracy_shape beside accuracy: these stand in the CSV.
 
-        A metric is no detail of another, whatever it is called: fvd_videomae stands beside fvd.
+        A registered metric is no detail of another because of its name: fvd_videomae stands beside fvd.
         """
-        names = {column.key for column in self.columns}
+        names, metrics = {column.key for column in self.columns}, {column.key for column in metric_columns()}
         parts = {name: [name[:i] for i, letter in enumerate(name) if letter == "_"] for name in names}
-        return [c for c in self.columns if c.key in _METRICS or not names & set(parts[c.key])]
+        return [c for c in self.columns if c.key in metrics or not names & set(parts[c.key])]
 
     def _bounds(self, name: str) -> tuple[str, ...]:
         return _BOUNDS if any(job.cell(name).low is not None for job in self.jobs) else _BOUNDS[:1]
@@ -168,12 +167,16 @@ class Sweep:
 
 
 def is_metric(name: str) -> bool:
-    """Whether some command measures a value of this name: a metric, an attribute, or what a video costs."""
-    return name in _KNOWN or name.partition("_")[0] in _COST
+    """Whether a command measures a value of this name: a metric, an attribute's accuracy or a cost."""
+    return name in _known() or name.partition("_")[0] in _COST
+
+
+def _known() -> dict[str, Column]:
+    return {column.key: column for column in (*metric_columns(), *attribute_columns(), *COST)}
 
 
 def _column(name: str) -> Column:
-    return _KNOWN.get(name, Column(name, name, None, 3))
+    return _known().get(name, Column(name, name, None, 3))
 
 
 def _number(text: str | None) -> float | None:
@@ -190,7 +193,7 @@ def _order(text: str | None) -> tuple[bool, float, str]:
 
 
 def _cost(job: Job, column: Column) -> float | None:
-    """What is to be made small."""
+    """The value with the sign that makes smaller better."""
     number = job.cell(column.key).value
     return None if number is None or math.isnan(number) else number * (1 if column.better == "lower" else -1)
 

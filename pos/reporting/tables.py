@@ -10,14 +10,12 @@ from typing import Any
 from pos.reporting import latex
 from pos.reporting.cells import (
     ABSENT,
-    ATTRIBUTES,
-    COST,
-    EXTRAS,
     LEGEND,
-    METRICS,
     Cell,
     Column,
+    attribute_columns,
     difference,
+    metric_columns,
     published,
     published_change,
     value,
@@ -38,13 +36,13 @@ _CSV_HEADER = (
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; the first is what the others are compared with.
+    """Rows of cells; the others are compared with the first.
 
     Attributes:
-        title: what is in it.
+        title: of the table.
         columns: in order.
         rows: cells by column key, by row label.
-        notes: what a reader of this table must know, a sentence each.
+        notes: what a reader of this table must know, one sentence each.
     """
 
     title: str
@@ -57,17 +55,20 @@ class Table:
         cls,
         title: str,
         results: dict[str, Any],
-        columns: Sequence[Column] = METRICS + COST,
+        columns: Sequence[Column],
         paper: Published | None = None,
     ) -> Table:
         """The table of a study's results.
 
+        Reporting knows no study: this is the one place that reads the JSON form of its results.
+
         Args:
-            title: what is in it.
-            results: with ``rows`` by key, each of them with ``label``, ``method``, ``metrics``,
-                ``differences`` (None for the first), ``cost`` and, where something was not measured,
-                ``absent``: the reason, by column key.
-            columns: which entries to show.
+            title: of the table.
+            results: the JSON form, with ``rows`` by key, each of them with ``label``, ``method``,
+                ``metrics`` (``value``, ``low`` and ``high`` by name), ``differences`` (with a ``verdict``
+                each; None for the first row), ``cost`` and, where something was not measured, ``absent``:
+                the reason, by column key.
+            columns: the entries to show.
             paper: the published numbers of the same study, backbone and benchmark.
         """
         first = next(iter(results["rows"]), "")
@@ -79,7 +80,7 @@ class Table:
         return cls(title, columns, rows, notes)
 
     @property
-    def judged(self) -> list[Column]:
+    def compared(self) -> list[Column]:
         """The columns with a better direction, which alone have differences."""
         return [column for column in self.columns if column.better]
 
@@ -101,18 +102,18 @@ class Table:
             parts.append(grid("", _headings(self.columns), self._values()))
         differences = self._differences()
         if differences:
-            parts += [LEGEND, _DIFFERENCES, grid("", _headings(self.judged), differences)]
+            parts += [LEGEND, _DIFFERENCES, grid("", _headings(self.compared), differences)]
         return "\n\n".join([*parts, *self.notes]) + "\n"
 
     def to_csv(self) -> str:
-        """One line a row and metric, at full precision."""
+        """One line for each row and metric, at full precision."""
         rows: list[Sequence[Any]] = [_CSV_HEADER]
         for label, cells in self.rows.items():
             for column in self.columns:
                 cell = cells[column.key]
                 numbers = [cell.value, cell.low, cell.high, cell.delta, cell.delta_low, cell.delta_high]
-                told = [cell.verdict, cell.published, cell.published_delta, cell.reason]
-                rows.append([label, column.key, column.better, *numbers, *told])
+                texts = [cell.verdict, cell.published, cell.published_delta, cell.reason]
+                rows.append([label, column.key, column.better, *numbers, *texts])
         return csv_text(rows)
 
     def to_latex(self) -> str:
@@ -120,14 +121,14 @@ class Table:
         blocks = [("", self._values())]
         differences = self._differences()
         if differences:
-            silent = [ABSENT] * (len(self.columns) - len(self.judged))  # cost comes last and has none
-            padded = {label: cells + silent for label, cells in differences.items()}
+            empty = [ABSENT] * (len(self.columns) - len(self.compared))  # cost comes last and has none
+            padded = {label: cells + empty for label, cells in differences.items()}
             blocks.append((_DIFFERENCES, padded))
         notes = [self.legend, *self.notes] if differences else self.notes
         return latex.table(self.title, _headings(self.columns), blocks, notes)
 
     def to_html(self) -> str:
-        """A ``<table>`` for a page of one's own; the report has the same with a style and sorting."""
+        """A ``<table>`` without a style; the report shows the same one styled and sortable."""
         return environment().get_template("table.html.jinja").module.table(self)
 
     def _values(self) -> dict[str, list[str]]:
@@ -137,7 +138,7 @@ class Table:
 
     def _differences(self) -> dict[str, list[str]]:
         compared = {label: cells for label, cells in self.rows.items() if _compared(cells)}
-        return Table("", self.columns, compared)._lines(self.judged, difference, published_change)
+        return Table("", self.columns, compared)._lines(self.compared, difference, published_change)
 
     def _lines(
         self,
@@ -145,7 +146,7 @@ class Table:
         measured: Callable[[Cell, Column], str],
         printed: Callable[[Cell, Column], str],
     ) -> dict[str, list[str]]:
-        """Text by label: a line a row, and one of the paper's below it where the paper has a number."""
+        """Text by label: one line for each row, and one of the paper's below it where it has a number."""
         lines = {}
         for label, cells in self.rows.items():
             lines[label] = [measured(cells[column.key], column) for column in columns]
@@ -155,28 +156,29 @@ class Table:
 
 
 def scores_markdown(results: dict[str, Any]) -> str:
-    """The metrics of one folder of videos with their intervals, and what to know about them.
+    """The metrics of one folder of videos with their intervals and notes, as Markdown.
 
     Args:
-        results: ``results.json`` of an evaluation, with ``metrics``, ``sizes``, ``absent`` and ``notes``.
+        results: the JSON form of an evaluation (``Evaluation.to_json``), with ``metrics``, ``sizes``,
+            ``absent`` and ``notes``.
     """
     lines = {}
-    for column in METRICS + EXTRAS + ATTRIBUTES:
+    for column in [*metric_columns(), *attribute_columns()]:
         if column.key in results["metrics"]:
             bounds = results["metrics"][column.key].values()
             lines[column.heading] = [value(Cell(bound), column) for bound in bounds]
         elif column.key in results["absent"]:
             lines[column.heading] = [ABSENT] * 3
-    labels = {column.key: column.label for column in METRICS + EXTRAS}
-    absent = [f"{labels[name]}: {sentence}" for name, sentence in results["absent"].items()]
+    labels = {column.key: column.label for column in metric_columns()}
+    absent = [f"{labels.get(name, name)}: {sentence}" for name, sentence in results["absent"].items()]
     scores = grid("", ["value", "from", "to (95%)"], lines)
     return "\n".join([scores, "", *_sizes(results["sizes"]), *absent, *results["notes"]]) + "\n"
 
 
 def _sizes(sizes: dict[str, dict[str, Any]]) -> list[str]:
-    """The distances by the number of videos, which inflates them; the last column is their limit."""
+    """The distances at several numbers of videos; the last column is their limit at infinitely many."""
     lines, videos = {}, []
-    for column in METRICS + EXTRAS:
+    for column in metric_columns():
         if column.key in sizes:
             found = sizes[column.key]
             videos = found["videos"]
@@ -186,8 +188,8 @@ def _sizes(sizes: dict[str, dict[str, Any]]) -> list[str]:
         return []
     headings = [f"{count:,}" for count in videos]
     headings += ["∞"] * (len(next(iter(lines.values()))) - len(videos))
-    told = "By the number of videos, in the mean over random subsets:"
-    return [told, "", grid("", headings, lines), ""]
+    title = "By the number of videos, in the mean over random subsets:"
+    return [title, "", grid("", headings, lines), ""]
 
 
 def _cell(key: str, row: dict[str, Any], column: Column, paper: Published | None, first: str) -> Cell:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pos.reporting.cells import ATTRIBUTES, COST, EXTRAS, METRICS, Column
+from pos.metrics.registry import get_metric
+from pos.reporting.cells import COST, Column, metric_columns
 from pos.reporting.charts.curves import curve, sweep_points
 from pos.reporting.html import Curve, Panel, write_report
 from pos.reporting.published import find_published
@@ -22,7 +23,6 @@ from pos.study.study import Study
 RECORDED_SWEEP = "shapes/eta_sweep.json"
 """The eta sweep that docs/results.md describes; shipped because it takes longer than Table 1."""
 
-CURVES = ("fvd", "clipsim", "accuracy")
 
 NO_FINDING = Finding({}, [])
 """Of a study without a figure."""
@@ -110,8 +110,8 @@ def _tables(
     """
     backbone = study.pipeline.backbone.name.replace(".", "")  # v0.9 is v09 in the names of the files
     paper = find_published(study.name, backbone, study.benchmark.name, published)
-    main = Table.of(_title(study), record, [*_columns(results, METRICS + EXTRAS), *COST], paper)
-    details = Table.of("Accuracy by attribute", record, _columns(results, ATTRIBUTES))
+    main = Table.of(_title(study), record, [*_columns(results, metric_columns()), *COST], paper)
+    details = Table.of("Accuracy by attribute", record, _columns(results, attribute_columns()))
     main = replace(main, notes=[*main.notes, *notes])
     return [main, details] if details.columns else [main]
 
@@ -206,8 +206,9 @@ def _sweep(results: dict[str, Any], parameter: str | None, caption: str) -> dict
         caption: of the curves.
     """
     curves = {}
-    for column in METRICS if parameter else ():
-        points = sweep_points(results, parameter, column.key) if column.key in CURVES else []
+    for column in metric_columns() if parameter else ():
+        plotted = get_metric(column.key).plotted
+        points = sweep_points(results, parameter, column.key) if plotted else []
         if len(points) > 1:
             curves[column.key] = Curve(curve(points, column, parameter), caption)
     return curves

@@ -16,7 +16,7 @@ from pos.errors import PosError
 from pos.evaluation.detectors.base import Detectors
 from pos.evaluation.frames import FrameChoice
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import wanted
+from pos.evaluation.score import requested
 from pos.generation import parse_seeds
 from pos.reporting.tables import Table
 from pos.storage import asset, lock_folder
@@ -45,7 +45,7 @@ def reproduce(cfg: DictConfig) -> Table | None:
     if figure is not None:
         figure.check(study)
     detectors = instantiate(cfg.detectors).for_frames(study.frames)
-    wanted(detectors.extra)  # a misspelt metric is reported before anything is generated
+    requested(detectors.extra)  # a misspelt metric is reported before anything is generated
     check_fit(study, detectors, images=bool(cfg.study.get("images")))
     check_replaceable(study.out / f"{study.name}.json", setting(study, detectors))
     reference, no_reference = load_reference(cfg, study.benchmark)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from pos.data.shapes.consistency import changed_attributes
 from pos.errors import PosError
 from pos.evaluation.bootstrap import Estimate
-from pos.evaluation.score import Difference, record
+from pos.evaluation.score import Difference
 from pos.method import Method
 from pos.provenance import Cost, Provenance
 from pos.spr.rewriting import summarize
@@ -144,8 +143,8 @@ class RowResult:
             "label": self.label,
             "method": self.method.to_json(),
             "guidance": self.guidance,
-            "metrics": record(self.metrics),
-            "differences": None if self.differences is None else record(self.differences),
+            "metrics": _records(self.metrics),
+            "differences": None if self.differences is None else _records(self.differences),
             "cost": self.cost and self.cost.to_json(),
             "noise": self.noise and self.noise.to_json(),
             "rewriting": self.rewriting and self.rewriting.to_json(),
@@ -160,10 +159,10 @@ class RowResult:
             label=row["label"],
             method=Method.from_json(row["method"]),
             guidance=row["guidance"],
-            metrics={name: Estimate(**_numbers(entry)) for name, entry in row["metrics"].items()},
+            metrics={name: Estimate.from_json(entry) for name, entry in row["metrics"].items()},
             differences=None
             if differences is None
-            else {name: Difference(**_numbers(entry)) for name, entry in differences.items()},
+            else {name: Difference.from_json(entry) for name, entry in differences.items()},
             cost=Cost.from_json(row["cost"]) if row["cost"] else None,
             noise=NoiseSummary.from_json(row["noise"]) if row["noise"] else None,
             rewriting=RewriteSummary.from_json(row["rewriting"]) if row["rewriting"] else None,
@@ -172,9 +171,8 @@ class RowResult:
         )
 
 
-def _numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An estimate's record; what is not defined is NaN and written as null."""
-    return {name: math.nan if value is None else value for name, value in entry.items()}
+def _records(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: estimate.to_json() for name, estimate in estimates.items()}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from pos.evaluation.extraction import extract
 from pos.evaluation.features import FeatureSet
 from pos.evaluation.frames import GENERATED
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import ALL, Score, compare, missing, score, wanted
+from pos.evaluation.score import Score, compare, missing, requested, score
+from pos.metrics.registry import get_metric
 from pos.provenance import Cost, Provenance
 from pos.storage import content_hash
 from pos.study.results import NoiseSummary, RewriteSummary, RowResult, Setting, StudyResults
@@ -43,9 +44,9 @@ def score_study(
     Raises:
         PosError: a video is missing, or a metric requested in ``detectors.extra`` does not exist.
     """
-    requested = wanted(detectors.extra)
-    reasons = _missing_metrics(detectors, reference, no_reference, requested)
-    computed = [name for name in requested if name not in reasons]
+    names = requested(detectors.extra)
+    reasons = _missing_metrics(detectors, reference, no_reference, names)
+    computed = [name for name in names if name not in reasons]
     first = next(iter(study.rows), None)
     results: dict[str, RowResult] = {}
     baseline: Score | None = None
@@ -66,7 +67,7 @@ def score_study(
     return StudyResults(
         study=study.name,
         setting=replace(setting(study, detectors), reference=reference.source if reference else None),
-        rows={key: results.get(key) or _gap(study, key, {*requested, *columns}) for key in study.rows},
+        rows={key: results.get(key) or _gap(study, key, {*names, *columns}) for key in study.rows},
         notes=_notes(study, reference),
     )
 
@@ -142,13 +143,14 @@ def _notes(study: Study, reference: Reference | None) -> list[str]:
 
 
 def _missing_metrics(
-    detectors: Detectors, reference: Reference | None, no_reference: str, requested: Collection[str]
+    detectors: Detectors, reference: Reference | None, no_reference: str, names: Collection[str]
 ) -> dict[str, str]:
     """Why metrics cannot be computed, by metric."""
-    reasons = missing(detectors.fingerprints, reference or _NO_REFERENCE, detectors.absent, requested)
+    reasons = missing(detectors.fingerprints, reference or _NO_REFERENCE, detectors.absent, names)
     if reference is None:
-        for name in requested:
-            if ALL[name].compared and ALL[name].detector in detectors.fingerprints:
+        for name in names:
+            metric = get_metric(name)
+            if metric.compared and metric.detector in detectors.fingerprints:
                 reasons[name] = no_reference
     return reasons
 

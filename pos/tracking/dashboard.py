@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pos.errors import PosError, require
+from pos.metrics.registry import registered
 from pos.tracking.loggers import choose_mode
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
-QUALITY = ("fvd", "clipsim", "accuracy")
 SETTINGS = ("eta", "eta_weight", "gamma")
 COST = ("seconds", "evaluations")
 TABLES = ("results", "cost", "side_by_side")
 
 
 def build(
-    entity: str, project: str, name: str = "POS", wall: int = 6, quality: Sequence[str] = QUALITY
+    entity: str, project: str, name: str = "POS", wall: int = 6, quality: Sequence[str] | None = None
 ) -> Workspace:
     """The workspace; nothing is sent.
 
@@ -31,11 +31,12 @@ def build(
         project: whose runs it shows.
         name: of the view.
         wall: how many videos of each run are shown, from the first.
-        quality: metrics that are drawn.
+        quality: metrics that are drawn; None takes those with ``Metric.plotted``.
 
     Raises:
         PosError: wandb-workspaces is not installed, or a wall of no video.
     """
+    quality = [metric.name for metric in registered() if metric.plotted] if quality is None else quality
     panels = require("wandb_workspaces.reports.v2", extra="logging")
     workspaces = require("wandb_workspaces.workspaces", extra="logging")
     if wall < 1:

@@ -10,10 +10,29 @@ from pos.errors import PosError
 from pos.evaluation.bootstrap import permutation_p
 from pos.evaluation.compare import compare_folders
 from pos.evaluation.features import FeatureSet
+from pos.evaluation.frames import Frames
 from pos.evaluation.reference import Reference
+from pos.evaluation.results import Coverage, Evaluation
 
 N = 60
 DETECTORS = {"fid": "f", "clip": "c", "fvd": "v", "inception": "i", "judge": "j"}
+RESULTS = Evaluation(
+    videos="videos",
+    benchmark="shapes-test",
+    manifest="m",
+    reference="sixty clips",
+    reference_record={},
+    detectors=DETECTORS,
+    frames=Frames(),
+    splits=1,
+    coverage=Coverage(N, [], N, N, N),
+    resamples=500,
+    seed=0,
+    metrics={},
+    sizes={},
+    absent={},
+    notes=[],
+)
 
 
 def features(shift: float, seed: int = 0) -> FeatureSet:
@@ -40,37 +59,39 @@ def folder(tmp_path):
 
     def write(name: str, found: FeatureSet, **results) -> str:
         found.save(tmp_path / name / "features.safetensors")
-        said = {"manifest": "m", "frames": {"clip": 16}, "splits": 1, "metrics": {}}
-        said |= {"reference": "sixty clips", **results}
-        (tmp_path / name / "results.json").write_text(json.dumps(said))
+        RESULTS.save(tmp_path / name)
+        path = tmp_path / name / "results.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | results))
         return str(tmp_path / name)
 
     return write
 
 
 def verdicts(a: str, b: str, tmp_path) -> dict[str, str]:
-    said = compare_folders(a, b, ShapesBenchmark(size=2), reference=tmp_path / "real.safetensors")
-    return dict(sentence.split(": ", 1) for sentence in said)
+    sentences = compare_folders(a, b, ShapesBenchmark(size=2), reference=tmp_path / "real.safetensors")
+    return dict(sentence.split(": ", 1) for sentence in sentences)
 
 
 def test_a_folder_nearer_to_the_real_videos_is_better(folder, tmp_path):
     far, near = folder("far", features(1.0)), folder("near", features(0.1, seed=1))
     found = verdicts(far, near, tmp_path)
-    for label in ("FID", "CLIP-FID", "FVD", "CLIPSIM", "accuracy"):
+    for label in ("FID", "CLIP-FID", "FVD", "CLIPSIM", "Accuracy"):
         assert found[label].startswith("better, "), found
     assert found["IS"].startswith("undecided, 1 to 1")
-    assert found["accuracy of texture"] == "not defined, no prompt names it."
+    assert found["Accuracy of texture"] == "not defined, no prompt names it."
     assert found["CLIPSIM"].endswith("permutation p = 0.0001).")
     back = verdicts(near, far, tmp_path)
     assert all(
-        back[label].startswith("worse, ") for label in ("FID", "CLIP-FID", "FVD", "CLIPSIM", "accuracy")
+        back[label].startswith("worse, ") for label in ("FID", "CLIP-FID", "FVD", "CLIPSIM", "Accuracy")
     )
 
 
 def test_diversity_needs_two_videos_of_a_prompt(folder, tmp_path):
     rows = features(0.5)
     rows.tensors["embedding"] = torch.randn(N, 4, generator=torch.Generator().manual_seed(1))
-    a, b = (folder(name, rows, metrics={"diversity": {}}) for name in "ab")
+    a, b = (
+        folder(name, rows, metrics={"diversity": {"value": None, "low": None, "high": None}}) for name in "ab"
+    )
     assert verdicts(a, b, tmp_path)["Diversity"] == "not defined, no prompt has two videos."
 
 
@@ -82,8 +103,8 @@ def test_equal_rows_are_undecided_in_any_order(folder, tmp_path):
     )
     found = verdicts(folder("a", rows), folder("b", mixed), tmp_path)
     assert found.pop("Compared").endswith("/a, 60 videos of 60 different prompts each.")
-    defined = [said for said in found.values() if "not defined" not in said]
-    assert all(said.startswith("undecided, ") for said in defined)
+    defined = [sentence for sentence in found.values() if "not defined" not in sentence]
+    assert all(sentence.startswith("undecided, ") for sentence in defined)
     assert found["CLIPSIM"].endswith("a difference of +0 (95% from +0 to +0; permutation p = 1).")
 
 
@@ -103,8 +124,8 @@ def test_what_cannot_be_compared_is_named(folder, tmp_path):
     with pytest.raises(PosError, match=r"holds no results.json: run experiments/evaluate.py"):
         verdicts(a, str(tmp_path / "absent"), tmp_path)
     strange = FeatureSet(rows.ids, rows.tensors, {**DETECTORS, "fvd": "w"})
-    said = verdicts(folder("d", strange), folder("e", strange), tmp_path)["FVD"]
-    assert said.startswith(
+    sentence = verdicts(folder("d", strange), folder("e", strange), tmp_path)["FVD"]
+    assert sentence.startswith(
         "not compared. The reference statistics (sixty clips) were computed with other weights"
     )
     others = FeatureSet(rows.ids, rows.tensors, {**DETECTORS, "judge": "k"})

@@ -156,25 +156,25 @@ def test_results_say_what_they_were_scored_against(make, reference, videos, dete
     options = {"resamples": 5, "device": "cpu", "cache": tmp_path / "cache"}
     options["reference"] = tmp_path / "real.safetensors"
     results = run.evaluate(tmp_path / "made", None, manifest, detectors, tmp_path / "out", **options)
-    assert results["reference_record"]["coverage"] == "4 of 6"
-    assert results["reference_record"]["manifest"] == results["manifest"] == manifest.hash
-    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
-    assert any("4 of 6 videos of ucf101" in note and "1 missing (skip)" in note for note in results["notes"])
-    assert not any("another manifest" in note or "real_" in note for note in results["notes"])
+    assert results.reference_record["coverage"] == "4 of 6"
+    assert results.reference_record["manifest"] == results.manifest == manifest.hash
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results.to_json()
+    assert any("4 of 6 videos of ucf101" in note and "1 missing (skip)" in note for note in results.notes)
+    assert not any("another manifest" in note or "real_" in note for note in results.notes)
     other = make(SKIP)
     results = run.evaluate(tmp_path / "made", None, other, detectors, tmp_path / "out", **options)
-    assert any(f"another manifest: ucf101 with the hash {manifest.hash[:16]}" in n for n in results["notes"])
+    assert any(f"another manifest: ucf101 with the hash {manifest.hash[:16]}" in n for n in results.notes)
 
 
-def test_frames_other_than_the_manifests_are_told(make, reference, detectors, tmp_path):
+def test_frames_other_than_the_manifests_are_reported(make, reference, detectors, tmp_path):
     manifest = make(PAD)
     reference(manifest, frames=Frames(images=(0, 1), clip=4, step=3))
     for index, item in enumerate(manifest.items[:2]):
         write_lossless(tmp_path / "made" / f"{item.id}.safetensors", render(draw_scenes([index]))[0])
     results = run.evaluate(tmp_path / "made", None, manifest, detectors, tmp_path / "out", resamples=5,
                            reference=tmp_path / "real.safetensors", device="cpu", cache=tmp_path)  # fmt: skip
-    assert "Scored with real_images [0, 1], and the manifest says [0, 6]." in results["notes"]
-    assert not any("real_clip" in note for note in results["notes"])
+    assert "Scored with real_images [0, 1], and the manifest says [0, 6]." in results.notes
+    assert not any("real_clip" in note for note in results.notes)
 
 
 def test_the_manifests_frames_are_the_default(make):

@@ -20,6 +20,7 @@ from pos.evaluation.extraction import extract
 from pos.evaluation.features import FeatureSet
 from pos.evaluation.folder import match_prompts, read_videos
 from pos.evaluation.reference import Reference
+from pos.evaluation.results import Evaluation
 from pos.evaluation.score import score
 from pos.reporting.tables import scores_markdown
 from pos.storage import asset
@@ -110,7 +111,7 @@ def test_videos_of_one_prompt_share_an_id(folder, tmp_path):
 
 def test_mismatches_are_named(folder, tmp_path):
     rows = [(f"v{index}", "a ring") for index in range(4)]
-    with pytest.raises(PosError, match=r"names 1 videos that .* lacks, such as v9"):
+    with pytest.raises(PosError, match=r"names 1 videos that .* does not hold, such as v9"):
         match_prompts(folder, write_csv(tmp_path / "more.csv", [*rows, ("v9", "a ring")]))
     with pytest.raises(
         PosError, match=r"1 videos of .* have no prompt in .*fewer.csv, such as v3.safetensors"
@@ -165,23 +166,24 @@ def test_a_folder_is_scored(folder, benchmark, detectors, tmp_path):
     results = run.evaluate(
         folder, None, benchmark, detectors, tmp_path / "out", unreadable="skip", **settings
     )
-    coverage = results["coverage"]
-    assert (coverage["videos"], coverage["unreadable"]) == (5, ["broken.gif"])
-    assert (coverage["benchmark_prompts"], coverage["benchmark_prompts_in_all"]) == (1, 3)
-    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+    coverage = results.coverage
+    assert (coverage.videos, coverage.unreadable) == (5, ["broken.gif"])
+    assert (coverage.benchmark_prompts, coverage.benchmark_prompts_in_all) == (1, 3)
+    assert Evaluation.load(tmp_path / "out").to_json() == results.to_json()
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results.to_json()
     features = FeatureSet.load(tmp_path / "out" / "features.safetensors")
     again = score(features, Reference.load(benchmark.reference_asset), resamples=20)
-    assert results["metrics"]["fvd"]["value"] == again.estimates["fvd"].value
+    assert results.metrics["fvd"].value == again.estimates["fvd"].value
     videos = torch.stack(
         [read_video(e.path, 16, (64, 64)) for e in match_prompts(folder) if "broken" not in str(e.path)]
     )
     direct = detectors(videos, [*PROMPTS, benchmark.prompts[0].text])
     assert torch.allclose(features.tensors["fvd"], direct["fvd"], atol=1e-4)
-    assert any("5 videos for 6 features" in note for note in results["notes"])
-    assert any("broken.gif" in note for note in results["notes"])
+    assert any("5 videos for 6 features" in note for note in results.notes)
+    assert any("broken.gif" in note for note in results.notes)
 
 
-def test_metrics_without_detector_or_reference_are_told(
+def test_metrics_without_detector_or_reference_are_reported(
     folder, benchmark, detectors, make_detectors, tmp_path
 ):
     """The others are computed all the same; without any, nothing is."""
@@ -190,12 +192,12 @@ def test_metrics_without_detector_or_reference_are_told(
         clip=make_detectors(1).clip, fvd=detectors.fvd, size=(64, 64), absent={"fid": "No FID here."}
     )
     results = run.evaluate(folder, None, benchmark, some, tmp_path / "out", **settings)
-    assert results["metrics"].keys() == {"clipsim", "fvd"}
-    assert results["absent"]["fid"] == "No FID here."
-    assert results["absent"]["is"] == "IS has no detector."
-    assert "computed with other weights of clip" in results["absent"]["clip_fid"]
-    assert not any("CLIP-FID" in note for note in results["notes"])
-    text = scores_markdown(results)
+    assert results.metrics.keys() == {"clipsim", "fvd"}
+    assert results.absent["fid"] == "No FID here."
+    assert results.absent["is"] == "IS has no detector."
+    assert "computed with other weights of clip" in results.absent["clip_fid"]
+    assert not any("CLIP-FID" in note for note in results.notes)
+    text = scores_markdown(results.to_json())
     assert "FID: No FID here." in text
     assert "Accuracy" not in text
     with pytest.raises(PosError, match=r"No metric can be computed. FID has no detector.*IS has no detector"):
@@ -212,8 +214,8 @@ def test_a_folder_of_real_videos_is_the_reference(folder, benchmark, detectors, 
     results = run.evaluate(
         folder, None, benchmark, detectors, tmp_path / "out", reference=path, resamples=5, **settings
     )
-    assert results["metrics"]["fvd"]["value"] < 1e-6  # against itself
-    assert results["reference"] == f"4 of 4 videos of {folder}"
+    assert results.metrics["fvd"].value < 1e-6  # against itself
+    assert results.reference == f"4 of 4 videos of {folder}"
     with pytest.raises(PosError, match="name the file to write with out=FILE"):
         run.make_reference(benchmark, detectors, videos=folder, **settings)
 
@@ -228,14 +230,12 @@ def test_a_manifest_gives_prompts_coverage_and_its_hash(folder, detectors, bench
     settings = {"resamples": 20, "device": "cpu", "cache": tmp_path / "cache"}
     settings["reference"] = benchmark.reference_asset
     results = run.evaluate(folder, None, manifest, detectors, tmp_path / "out", splits=1, **settings)
-    assert results["manifest"] == manifest.hash
-    coverage = results[
-        "coverage"
-    ]  # v0, v1 and id2 by id; v3, whose id is its own, by its text, for one of two
-    assert (coverage["benchmark_prompts"], coverage["benchmark_prompts_in_all"]) == (4, 5)
-    assert "4 videos of 3 different prompts; 4 of 5 prompts of own have one." in results["notes"]
-    assert "Scored with splits 1, and the manifest says 10." in results["notes"]
-    assert not any("generated_images" in note for note in results["notes"])
+    assert results.manifest == manifest.hash
+    coverage = results.coverage  # v0, v1 and id2 by id; v3, whose id is its own, by its text, for one of two
+    assert (coverage.benchmark_prompts, coverage.benchmark_prompts_in_all) == (4, 5)
+    assert "4 videos of 3 different prompts; 4 of 5 prompts of own have one." in results.notes
+    assert "Scored with splits 1, and the manifest says 10." in results.notes
+    assert not any("generated_images" in note for note in results.notes)
     assert FeatureSet.load(tmp_path / "out" / "features.safetensors").ids == ["v0", "v1", "id2", "id3"]
     other = Manifest("other", [Item("z", "a cat")], {}, {})
     (folder / "prompts.csv").write_text("video,prompt\n" + "".join(f"v{n},a ring\n" for n in range(4)))

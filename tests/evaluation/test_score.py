@@ -9,11 +9,13 @@ from safetensors.torch import save_file
 
 from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
+from pos.evaluation.bootstrap import Estimate
 from pos.evaluation.extraction import extract
 from pos.evaluation.features import FeatureSet
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import ACCURACY, METRICS, caveats, compare, record, score
+from pos.evaluation.score import Difference, caveats, compare, score
 from pos.metrics.frechet import FeatureStatistics, frechet_distance
+from pos.metrics.registry import registered
 
 WEIGHTS = {"fid": "a", "clip": "b", "fvd": "c", "inception": "d", "judge": "e"}
 
@@ -48,7 +50,7 @@ def reference() -> Reference:
 def test_the_values_are_those_of_the_set(reference):
     row = features(shift=0.5, right=0.75)
     estimates = score(row, reference, resamples=50).estimates
-    assert list(estimates) == [*METRICS, *ACCURACY]
+    assert list(estimates) == [metric.name for metric in registered("paper", "shapes")]
     for name, key in {"fid": "fid", "clip_fid": "clip", "fvd": "fvd"}.items():
         expected = frechet_distance(FeatureStatistics.of(row.tensors[key]), reference.statistics[key])
         assert estimates[name].value == pytest.approx(expected, rel=1e-6)
@@ -83,7 +85,7 @@ def test_a_row_does_not_differ_from_itself(reference):
         assert difference.verdict == "undecided"
 
 
-def test_equal_rows_are_seldom_told_apart(reference):
+def test_equal_rows_seldom_differ_significantly(reference):
     verdicts = [
         compare(score(features(2 * s), reference), score(features(2 * s + 1), reference))["fvd"].verdict
         for s in range(20)
@@ -113,22 +115,21 @@ def test_one_video_is_no_set(reference):
 
 
 def test_records_are_json(reference):
-    entry = record(score(features(), reference).estimates)
-    assert entry["accuracy_texture"] == {"value": None, "low": None, "high": None}
-    assert set(record(compare(*[score(features(), reference)] * 2))["fvd"]) == {
-        "value",
-        "low",
-        "high",
-        "verdict",
-    }
+    estimates = score(features(), reference).estimates
+    assert estimates["accuracy_texture"].to_json() == {"value": None, "low": None, "high": None}
+    difference = compare(*[score(features(), reference)] * 2)["fvd"]
+    assert list(difference.to_json()) == ["value", "low", "high", "verdict"]
+    assert Difference.from_json(difference.to_json()) == difference
+    assert Estimate.from_json(estimates["fvd"].to_json()) == estimates["fvd"]
+    assert math.isnan(Estimate.from_json(estimates["accuracy_texture"].to_json()).value)
 
 
-def test_few_videos_and_silent_prompts_are_said(reference):
+def test_few_videos_and_prompts_without_attributes_are_reported(reference):
     row = features(n=30)
     row.tensors["named"][:2] = -1
-    few, silent = caveats(row, reference)
+    few, without = caveats(row, reference)
     assert few.startswith("30 videos for 4 features")
-    assert silent.startswith("2 of 30 prompts")
+    assert without.startswith("2 of 30 prompts")
     assert caveats(features(n=40), reference) == []
 
 

@@ -6,7 +6,7 @@ import torch
 from pos.evaluation.features import FeatureSet
 from pos.evaluation.reference import Reference
 from pos.evaluation.score import score
-from pos.evaluation.sizes import distances_by_size
+from pos.evaluation.sizes import Sizes, distances_by_size
 from pos.metrics.frechet import FeatureStatistics
 
 DIMS = 8
@@ -73,6 +73,10 @@ def test_fewer_vectors_than_features_are_not_on_the_line(real):
     assert sizes["fvd"].videos == [3, 6, 12, 24]
     assert sizes["fvd"].limit is None  # 24 alone is 2 vectors a feature
     assert sizes["fid"].limit is not None  # two frames a video: 12 and 24
-    assert sizes["fvd"].record(extrapolate=True)["limit"] is None
-    assert "limit" not in sizes["fvd"].record(extrapolate=False)
+    assert sizes["fvd"].to_json()["limit"] is None
+    without = distances_by_size(features(24), real, ["fid"], extrapolate=False)["fid"]
+    assert without.limit is None
+    assert "limit" not in without.to_json()
+    for found in (sizes["fid"], sizes["fvd"], without):
+        assert Sizes.from_json(found.to_json()) == found
     assert distances_by_size(features(3), real, ["fvd"])["fvd"].videos == [3]

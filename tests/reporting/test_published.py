@@ -52,11 +52,11 @@ def test_only_the_same_study_backbone_and_benchmark_match(write):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "shapes,shapes-test,baseline,,,fid,1\n",
-            "names Shapes, whose numbers never stand beside the paper's",
+            "names Shapes, whose numbers are never shown beside the paper's",
         ),
         ("modelscope,shapes-test,baseline,,,fid,1\n", "names Shapes"),
         ("modelscope,msrvtt,baseline,,,fid,1\n" * 2, "gives fid of baseline of modelscope on msrvtt twice"),
@@ -64,13 +64,13 @@ def test_only_the_same_study_backbone_and_benchmark_match(write):
             "modelscope,msrvtt,ona,0.2,,fid,1\nmodelscope,msrvtt,ona,0.3,,is,1\n",
             "two settings",
         ),
-        ("modelscope,msrvtt,baseline,,,fid,4O.5\n", "holds '4O.5' where a number or nothing must stand"),
+        ("modelscope,msrvtt,baseline,,,fid,4O.5\n", "holds '4O.5' where only a number or nothing is allowed"),
         ("modelscope,msrvtt,baseline,,,fid,nan\n", "holds 'nan'"),
         ("modelscope,msrvtt,baseline\n", "must have 7 values a line, and 'baseline' has not"),
     ],
 )
-def test_a_file_that_cannot_be_trusted_is_refused(write, text, said):
-    with pytest.raises(PosError, match=said):
+def test_a_file_that_cannot_be_trusted_is_refused(write, text, message):
+    with pytest.raises(PosError, match=message):
         find_published("table1", "modelscope", "msrvtt", write(text))
 
 

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from pos.reporting.cells import ABSENT, ATTRIBUTES, COST, METRICS, Cell, Column, difference
+from pos.reporting.cells import ABSENT, COST, Cell, Column, attribute_columns, difference, metric_columns
 from pos.reporting.page import BAR_HEIGHT, BAR_WIDTH
 from pos.reporting.published import find_published
 from pos.reporting.tables import Table, scores_markdown
@@ -75,7 +75,7 @@ def test_a_misspelt_column_is_not_passed_over(results):
 
 
 def test_scores_of_a_folder():
-    metrics = {c.key: {"value": 1.5, "low": 1.0, "high": 2.0} for c in METRICS + ATTRIBUTES}
+    metrics = {c.key: {"value": 1.5, "low": 1.0, "high": 2.0} for c in metric_columns() + attribute_columns()}
     metrics["accuracy_texture"] = {"value": None, "low": None, "high": None}
     sizes = {"fvd": {"videos": [8, 1024], "values": [9.0, 1.5], "limit": None}}
     text = scores_markdown({"metrics": metrics, "sizes": sizes, "absent": {}, "notes": ["Few."]})

@@ -15,7 +15,7 @@ from pos.errors import PosError
 from pos.evaluation.detectors.base import Detectors
 from pos.evaluation.extraction import extract
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import ACCURACY, METRICS
+from pos.metrics.registry import registered
 from pos.study import scores as scoring
 from pos.study.results import StudyResults
 from pos.study.rows import Shard
@@ -66,7 +66,7 @@ def test_results_hold_what_a_table_needs(scored):
     assert setting["detectors"].keys() == {"fid", "fvd", "inception", "clip", "judge"}
     for key, row in results["rows"].items():
         assert row["label"] == STUDY_ROWS[key].label
-        assert row["metrics"].keys() == {*METRICS, *ACCURACY}
+        assert row["metrics"].keys() == {metric.name for metric in registered("paper", "shapes")}
         assert row["metrics"]["fid"].keys() == {"value", "low", "high"}
         assert (study.out / row["videos"]).is_dir()
         assert (row["rewriting"] is not None) == (key == "spr")

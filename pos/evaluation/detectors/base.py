@@ -1,4 +1,4 @@
-"""Detectors, which turn the frames of videos into features; one set of them serves all five metrics."""
+"""Detectors, which turn the frames of videos into features; one set of them serves all metrics."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pos.metrics.accuracy import named
 from pos.metrics.clipsim import clip_similarity
 from pos.metrics.consistency import frame_consistency
 from pos.metrics.diversity import video_embedding
+from pos.metrics.registry import registered
 from pos.storage import content_hash
 
 _CPU_BATCH = (
@@ -24,7 +25,7 @@ _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}  # of convolution
 
 
 class Detector(nn.Module, ABC):
-    """A network, what it is fed and what is read off it.
+    """A network with its preprocessing and the features that are read from it.
 
     Attributes:
         network: frozen, in evaluation mode.
@@ -69,13 +70,13 @@ class TextDetector(Detector):
 
     @abstractmethod
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
-        """Prompts to embeddings (b, d), on the CPU; what is beyond the tower's context is cut, and said."""
+        """Prompts to embeddings (b, d), on the CPU; text beyond the context is cut, with a warning."""
 
 
 class Detectors(nn.Module):
     """The detectors of a benchmark: videos and their prompts to the tensors of a ``FeatureSet``.
 
-    Any of them may be absent: then so are its rows and the metrics that read them.
+    Any of them may be missing; its rows, and the metrics that read them, are then missing too.
 
     Args:
         fid: of images; its features (b, k, d) are FID's.
@@ -85,8 +86,8 @@ class Detectors(nn.Module):
         judge: of Shapes' attributes (``pos.evaluation.detectors.shapes.Judge``).
         videomae: of clips; its features (b, d) are those of another FVD.
         size: (height, width) of the only videos that are taken; None takes any.
-        absent: why a detector is not there, one sentence, by its name.
-        extra: names in ``evaluation.EXTRAS``, the metrics beyond the paper's that are wanted.
+        absent: why a detector or a row of features is missing, one sentence, by its name.
+        extra: names of the metrics that are requested beyond the paper's (``pos.metrics.registry``).
 
     Attributes:
         fingerprints: hash of the weights by detector.
@@ -112,7 +113,7 @@ class Detectors(nn.Module):
         self.fingerprints = {name: detector.fingerprint for name, detector in self.named_children()}
 
     def for_frames(self, frames: Frames) -> Detectors:
-        """Those of images alone where a clip is one frame: an image benchmark has no motion to see."""
+        """The detectors of images alone where a clip is one frame, since an image has no motion."""
         if frames.clip > 1:
             return self
         moving = [name for name in ("fvd", "inception", "videomae") if getattr(self, name) is not None]
@@ -131,7 +132,7 @@ class Detectors(nn.Module):
             frames: what the other metrics read.
 
         Raises:
-            PosError: videos of a size that is not taken, or with too few frames.
+            PosError: videos of a size that the detectors do not take, or with too few frames.
         """
         self._check(videos, frames)
         chunk = self._chunk(len(videos))
@@ -143,8 +144,8 @@ class Detectors(nn.Module):
 
     @torch.inference_mode()
     def compared(self, videos: Tensor | Sequence[Tensor], frames: Frames) -> dict[str, Tensor]:
-        """The features alone whose statistics are compared, ``fid``, ``clip``, ``fvd`` and ``videomae``: all
-        that real videos are needed for.
+        """The features whose statistics are compared, ``fid``, ``clip``, ``fvd`` and ``videomae``; of real
+        videos no others are needed.
 
         Raises:
             PosError: as ``forward``.
@@ -183,9 +184,12 @@ class Detectors(nn.Module):
 
     def _extra_rows(self, embeddings: Tensor) -> dict[str, Tensor]:
         rows = {}
-        if "consistency" in self.extra and "consistency" not in self.absent:
+        read = {
+            metric.row for metric in registered("extra") if metric.name in self.extra
+        } - self.absent.keys()
+        if "consistency" in read:
             rows["consistency"] = frame_consistency(embeddings)
-        if "diversity" in self.extra:
+        if "embedding" in read:
             rows["embedding"] = video_embedding(embeddings)
         return rows
 

@@ -1,6 +1,6 @@
 """The detectors of the paper's five metrics, in their published weights: Inception, CLIP, I3D, C3D.
 
-Beyond the paper, and only where it is asked for, VideoMAE.
+Beyond the paper, and only where a requested metric reads it, VideoMAE.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pos.evaluation.detectors.preprocessing import (
     inception_input,
     videomae_input,
 )
+from pos.metrics.registry import registered
 from pos.networks.detectors.c3d import C3D
 from pos.networks.detectors.i3d import I3D
 from pos.networks.detectors.inception import FIDInception
@@ -134,14 +135,14 @@ def per_image(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
 def paper_detectors(
     fid: str, clip: str, fvd: str, inception: str, videomae: str = "", extra: Collection[str] = ()
 ) -> Detectors:
-    """The detectors whose weights are there; of the others, what is missing and how to get it.
+    """The detectors whose weights exist; ``Detectors.absent`` says how to get the others.
 
     Args:
         fid, clip, fvd, inception, videomae: safetensors files written by ``experiments/convert.py``.
-        extra: names in ``evaluation.EXTRAS``; VideoMAE is loaded for ``fvd_videomae`` alone.
+        extra: as ``Detectors``; VideoMAE is loaded only for a metric that reads it, such as ``fvd_videomae``.
 
     Raises:
-        PosError: a file that is there does not hold its network's weights, or open_clip is not installed.
+        PosError: a file does not hold its network's weights, or open_clip is not installed.
     """
     builders: dict[str, Callable[[Path], Detector]] = {
         "fid": lambda path: InceptionFeatures(load_network(FIDInception, path)),
@@ -151,7 +152,7 @@ def paper_detectors(
         "videomae": load_videomae,
     }
     paths = {"fid": Path(fid), "clip": Path(clip), "fvd": Path(fvd), "inception": Path(inception)}
-    if "fvd_videomae" in extra:
+    if any(metric.detector == "videomae" for metric in registered("extra") if metric.name in extra):
         paths["videomae"] = Path(videomae)
     absent = {name: _missing(name, path) for name, path in paths.items() if not path.is_file()}
     found = {name: builders[name](path) for name, path in paths.items() if name not in absent}

@@ -94,7 +94,7 @@ def of_networks(
         clip: embeds frames and texts.
         tokenizer: of the CLIP.
         judge: a video network with a head for each attribute; shares no weights with the others.
-        extra: metrics beyond the paper's (``Detectors``).
+        extra: as ``Detectors``.
     """
     return Detectors(
         fid=ShapesFeatures(fid),

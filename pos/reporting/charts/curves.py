@@ -1,4 +1,4 @@
-"""Curves as SVG that stands in a page of either colour scheme or in a file of its own."""
+"""Curves as SVG, for a page of either colour scheme or a file of its own."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def curve(points: Sequence[Point], column: Column, axis: str) -> str:
 
     Args:
         points: at least two, from left to right; the first is the baseline.
-        column: what is measured and which direction is better.
+        column: of the values; it has the direction.
         axis: title of the horizontal axis.
     """
     bounds = [
@@ -98,8 +98,8 @@ def curve(points: Sequence[Point], column: Column, axis: str) -> str:
     parts.append(f'<polyline class="line" points="{path}"/>')
     best = (min if column.better == "lower" else max)(points, key=lambda point: point.value)
     for point in points:
-        told = f"{point.label}: {point.value:.{column.digits}f}"
-        parts.append(_dot(x(point), y(point.value), told, ringed=point is best))
+        text = f"{point.label}: {point.value:.{column.digits}f}"
+        parts.append(_dot(x(point), y(point.value), text, ringed=point is best))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(f"{column.label} over {axis}")}"><style>{_STYLE}</style>{"".join(parts)}</svg>'
@@ -114,10 +114,10 @@ def _text(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> s
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _dot(x: float, y: float, told: str, ringed: bool) -> str:
+def _dot(x: float, y: float, text: str, ringed: bool) -> str:
     kind, radius = ("best", 5) if ringed else ("dot", 3.5)
     place = f'class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"'
-    return f"<circle {place}><title>{escape(told)}</title></circle>"
+    return f"<circle {place}><title>{escape(text)}</title></circle>"
 
 
 def round_ticks(low: float, high: float) -> list[float]:

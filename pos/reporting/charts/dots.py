@@ -40,7 +40,7 @@ def dots(
         title: above it.
         kinds: (across, up) of every dot by its kind, at least one dot in all; a kind has a colour.
         across, up: titles of the axes.
-        level: a dashed line at a value of ``up``, with what it is.
+        level: a dashed line at a value of ``up``, with its label.
     """
     pairs = [pair for some in kinds.values() for pair in some]
     xs, ys = [x for x, _ in pairs], [y for _, y in pairs] + ([level[1]] if level else [])

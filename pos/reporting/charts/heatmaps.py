@@ -32,8 +32,8 @@ def heatmap(cells: Mapping[tuple[float, float], float | None], column: Column, d
 
     Args:
         cells: values by (setting down, setting across); None where there is none.
-        column: what is measured and which direction is better.
-        down, across: what is set.
+        column: of the values; it has the direction.
+        down, across: names of the two settings.
     """
     rows, columns = (sorted({place[axis] for place in cells}) for axis in (0, 1))
     known = [number for number in cells.values() if number is not None]
@@ -81,10 +81,10 @@ def scatter(points: Sequence[tuple[str, float, float, bool]], across: Column, up
     parts.append(f'<polyline class="line" points="{joined}"/>')
     for point in sorted(points, key=lambda point: point[3]):
         x, y = place(point)
-        told = f"{point[0]}: {value(Cell(point[1]), across)}, {value(Cell(point[2]), up)}"
+        text = f"{point[0]}: {value(Cell(point[1]), across)}, {value(Cell(point[2]), up)}"
         kind = "front" if point[3] else "dot"
         parts.append(
-            f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(told)}</title></circle>'
+            f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(text)}</title></circle>'
         )
     return _svg(_WIDTH, _HEIGHT, f"{up.label} against {across.label}", parts)
 
@@ -116,8 +116,8 @@ def _text(x: float, y: float, text: str, kind: str) -> str:
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
 
 
-def _svg(width: float, height: float, told: str, parts: Sequence[str]) -> str:
+def _svg(width: float, height: float, text: str, parts: Sequence[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="sweep" viewBox="0 0 {width:g} {height:g}" '
-        f'role="img" aria-label="{escape(told)}"><style>{_STYLE}</style>{"".join(parts)}</svg>\n'
+        f'role="img" aria-label="{escape(text)}"><style>{_STYLE}</style>{"".join(parts)}</svg>\n'
     )

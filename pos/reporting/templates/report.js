@@ -1,5 +1,5 @@
 "use strict";
-// What is searched and sorted stands in the address, for instance #search=ring&sort0=-clipsim (descending), so that
+// The address holds the search and the order, for instance #search=ring&sort0=-clipsim (descending), so that
 // a view can be shared; the page follows the address. Without this script it shows all, in the study's order.
 const panels = [...document.querySelectorAll("article")];
 const texts = panels.map((panel) =>
@@ -32,10 +32,10 @@ function search(text) {
   found.textContent = `${shown} of ${panels.length} prompts`;
 }
 
-function sort(table, rows, wanted) {
-  const descending = wanted.startsWith("-");
+function sort(table, rows, requested) {
+  const descending = requested.startsWith("-");
   const headings = [...table.tHead.rows[0].cells];
-  const column = headings.findIndex((heading) => heading.dataset.key === wanted.replace(/^-/, ""));
+  const column = headings.findIndex((heading) => heading.dataset.key === requested.replace(/^-/, ""));
   headings.forEach((heading, index) => {
     if (index === column) heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     else heading.removeAttribute("aria-sort");
@@ -47,7 +47,7 @@ function sort(table, rows, wanted) {
 
 function compare(a, b, descending) {
   const [left, right] = [key(a), key(b)];
-  if (left === "" || right === "") return (left === "") - (right === "");  // what has no value stays last
+  if (left === "" || right === "") return (left === "") - (right === "");  // cells without a value stay last
   const order = typeof left === "number" ? left - right : left.localeCompare(right);
   return descending ? -order : order;
 }

@@ -11,14 +11,15 @@ from pos.errors import PosError
 from pos.evaluation.detectors.base import Detectors
 from pos.evaluation.features import FeatureSet
 from pos.evaluation.reference import Reference
-from pos.metrics.accuracy import UNNAMED
+from pos.metrics.accuracy import ACCURACY, UNNAMED
+from pos.metrics.clipsim import CLIPSIM
 from pos.reporting.charts.dots import dots
 from pos.reporting.html import Curve
 from pos.study.figures.base import Figure, Finding
 from pos.study.scores import features
 from pos.study.study import Study
 
-LABELS = {"clipsim": "CLIPSIM", "accuracy": "Accuracy", "distance": "Feature distance"}
+LABELS = {metric.name: metric.label for metric in (CLIPSIM, ACCURACY)} | {"distance": "Feature distance"}
 
 
 class Spread(Figure):
