@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pos.metrics.registry import get_metric
-from pos.reporting.cells import COST, Column, metric_columns
+from pos.reporting.cells import COST, Column, attribute_columns, metric_columns
 from pos.reporting.charts.curves import curve, sweep_points
 from pos.reporting.html import Curve, Panel, write_report
 from pos.reporting.published import find_published
