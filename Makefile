@@ -12,7 +12,7 @@ reproduce: setup ## install what is locked and run Table 1 on Shapes (outputs/re
 	$(VENV)/bin/pos reproduce
 
 test: setup ## install what is locked and run the tests but the slow ones
-	$(RUN) -m pytest -q -m "not slow"
+	$(RUN) -m pytest -q -m "not slow" --numprocesses auto --dist worksteal
 
 lint: setup ## style, and the one-way imports between packages
 	$(RUN) -m ruff check .

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# One thread for a worker of pytest-xdist and for a command that a test starts: more compete for the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 UNET = {
     "in_channels": 4, "block_out_channels": [8, 16], "attention_levels": [True, False], "layers_per_block": 1,
