@@ -62,10 +62,10 @@ class Resampling:
 def permutation_p(
     differences: Tensor, ids: Sequence[str], permutations: int = 10_000, seed: int = 0
 ) -> float:
-    """Two-sided p-value of a paired mean difference: how often random signs make it as large.
+    """Two-sided p-value of a paired mean difference: the share of random signs that make it as large.
 
-    Were the two rows alike, which of them a video comes from would not matter. The signs are drawn for
-    prompts: all seeds of one flip together. The p-value counts the given signs too, so that it is never 0.
+    If the rows do not differ, swapping the two videos of a pair changes nothing in distribution. The signs
+    are drawn for prompts: all seeds of one flip together. The given signs count too, so that p is never 0.
 
     Args:
         differences: (n,), of the videos of both rows.
@@ -119,7 +119,8 @@ def interval(samples: Tensor, *, centred: bool = False) -> Estimate:
         centred: take the percentiles about the value, not about the mean of the resamples. Resamples repeat
             videos, which inflates a Frechet distance, and more so for the row of larger spread: uncentred,
             the 95% interval of a difference held the expected one in 57% of simulated comparisons (64 videos,
-            64 features, spreads 1 and 1.3), centred in 98%. Means are free of it and take plain percentiles.
+            64 features, spreads 1 and 1.3), centred in 98%. Means do not have this bias and
+            take plain percentiles.
     """
     value, resampled = samples[0], samples[1:][samples[1:].isfinite()]
     if not value.isfinite() or not len(resampled):

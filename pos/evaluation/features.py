@@ -91,7 +91,7 @@ def load_tensors(
     missing = [name for name in names if name not in metadata]
     if missing:
         raise PosError(
-            f"{path} lacks the entries {', '.join(missing)}: it was not written by pos.evaluation."
+            f"The entries {', '.join(missing)} are missing in {path}: it was not written by pos.evaluation."
         )
     found = {name: json.loads(metadata[name]) for name in (*names, *(defaults or {})) if name in metadata}
     return tensors, {**(defaults or {}), **found}
@@ -100,8 +100,8 @@ def load_tensors(
 class TensorWriter:
     """A safetensors file written row by row, so that memory does not grow with the rows.
 
-    safetensors wants every length before the first byte: rows go to one file a tensor first, beside the final
-    file, and are joined at the end. Used as a context, which removes them.
+    A safetensors file begins with the lengths of its tensors: rows are first written to one file for each
+    tensor, beside the final file, and joined at the end. The context manager removes these files.
 
     Args:
         path: the file that ``finish`` writes.

@@ -1,4 +1,4 @@
-"""A folder of anybody's videos with their prompts: mp4, webm, gif, frame folders or our lossless files."""
+"""Any folder of videos with their prompts: mp4, webm, gif, folders of frames or our lossless files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROMPT_FILES = ("prompts.csv", "prompts.jsonl")
 
 @dataclass(frozen=True)
 class Entry:
-    """One video and the prompt it was made from.
+    """One video and its prompt.
 
     Attributes:
         path: the file, or the folder of its frames.

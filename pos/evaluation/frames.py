@@ -15,8 +15,8 @@ from pos.errors import PosError
 class Frames:
     """The frames of a video that are scored.
 
-    The paper says "every 4 frames" of a generated video of 16, which are four, and counts five; the last is
-    ours. Of real videos it takes frames 0, 12, 24, 36 and 48, and every fifth for FVD.
+    The paper reads "every 4 frames" of a generated video of 16 and counts five, which would be four; we add
+    the last frame. Of real videos it takes frames 0, 12, 24, 36 and 48, and every fifth for FVD.
 
     Attributes:
         images: indices of the frames that FID and CLIP-FID read as images.

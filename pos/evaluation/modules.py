@@ -1,7 +1,7 @@
 """The five metrics as torchmetrics' modules, for loops on several processes (a Lightning validation).
 
-They keep sums, not features: the number is the same on one process and on many, whatever video went where.
-``pos.evaluation.run`` keeps features instead, for the bootstrap.
+They keep sums, not features, so that the result does not depend on the number of processes or on which video
+each of them scores. ``pos.evaluation.run`` keeps features instead, for the bootstrap.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class FrechetMetric(Metric):
         )
 
     def _statistics(self) -> list[FeatureStatistics]:
-        """Of every process that saw a video; of this one alone between synchronisations."""
+        """The statistics of every process with videos; before synchronisation, of this process alone."""
         dims = len(self.reference.mean)
         states = zip(
             self.count.reshape(-1).tolist(),

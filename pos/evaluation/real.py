@@ -1,4 +1,4 @@
-"""Statistics of real videos, kept by content and resumable."""
+"""Statistics of real videos, cached by the content of the files; a killed run resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the evaluation commands do: score a folder of videos, compute the statistics of real clips."""
+"""The evaluation commands: score a folder of videos, compute the statistics of real clips."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def _mean(
 
 
 def _limit(videos: list[int], values: list[float], linear: list[bool]) -> float | None:
-    """Where the line in 1 / n meets 0; larger sets weigh more, by n, for they lie on it more exactly."""
+    """Where the line in 1 / n meets 0; sets are weighted by n, since larger ones are closer to it."""
     points = [(n, value) for n, value, fits in zip(videos, values, linear, strict=True) if fits]
     if len(points) < 2:
         return None

@@ -22,7 +22,7 @@ def clip_similarity(frames: Tensor, texts: Tensor) -> Tensor:
 
 
 def clipsim(similarities: Tensor, weights: Tensor) -> Tensor:
-    """CLIPSIM (b,) of a set: the mean of its videos' (n,), video i counting ``weights[:, i]`` times."""
+    """CLIPSIM (b,) of a set: the mean over its videos (n,), video i counting ``weights[:, i]`` times."""
     return weights @ similarities.to(weights) / weights.sum(1)
 
 

@@ -1,4 +1,4 @@
-"""Frame consistency: how alike neighbouring frames are to CLIP (Esser et al. 2023, Gen-1)."""
+"""Frame consistency: similarity of neighbouring frames under CLIP (Esser et al. 2023, Gen-1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def frame_consistency(frames: Tensor) -> Tensor:
 
 
 def consistency(similarities: Tensor, weights: Tensor) -> Tensor:
-    """Frame consistency (b,) of a set: the mean of its videos', video i counting ``weights[:, i]`` times."""
+    """Frame consistency (b,) of a set: the mean over its videos, video i counting ``weights[:, i]`` times."""
     return weights @ similarities.to(weights) / weights.sum(1)
 
 

@@ -91,8 +91,8 @@ class FeatureStatistics:
 
     @property
     def root(self) -> Tensor:
-        """R (d, r) with R R^T = covariance: the vectors themselves while they are few, then the Cholesky
-        factor, or eigenvectors where the rank is low all the same.
+        """R (d, r) with R R^T = covariance: the scaled vectors while ``factor`` is kept, else the Cholesky
+        factor, or scaled eigenvectors where the rank is low.
 
         Raises:
             PosError: fewer than two vectors.
@@ -145,7 +145,7 @@ def resampled_distances(features: Tensor, reference: FeatureStatistics, weights:
 
 
 def _of_many(rows: Tensor, reference: FeatureStatistics, weights: Tensor) -> Iterator[Tensor]:
-    """By the covariance of every resample."""
+    """For at least as many vectors as features: from the covariance of every resample."""
     dims = rows.shape[1]
     block = min(_ROWS, len(rows))
     root, trace = reference.root, reference.covariance.trace()
@@ -165,7 +165,7 @@ def _of_many(rows: Tensor, reference: FeatureStatistics, weights: Tensor) -> Ite
 
 
 def _of_few(rows: Tensor, reference: FeatureStatistics, weights: Tensor) -> Iterator[Tensor]:
-    """By products of vectors, fewer than features: the same numbers from smaller matrices."""
+    """For fewer vectors than features: the same distances from products of vectors, which are smaller."""
     near = rows.double() - reference.mean
     covariance = reference.covariance
     plain, weighed = near @ near.T, near @ covariance @ near.T
@@ -190,9 +190,10 @@ def _joined(a: Tensor | None, b: Tensor | None, apart: Tensor) -> Tensor | None:
 
 
 def _sum_of_singular_values(matrix: Tensor, tolerance: float) -> Tensor:
-    """The nuclear norm, of a large matrix by the eigenvalues of its square where these are exact enough.
+    """The nuclear norm; of a large matrix from the eigenvalues of its square where these are exact enough.
 
-    They take a quarter of the time, but round by eps of the largest, which for a small one is much.
+    The eigenvalues take a quarter of the time, but their error is eps times the largest, which is large
+    relative to small ones.
     """
     if min(matrix.shape) >= _LARGE:
         square = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
@@ -208,7 +209,8 @@ def _sum_of_singular_values(matrix: Tensor, tolerance: float) -> Tensor:
 def _trace_of_root(matrices: Tensor) -> Tensor:
     """tr M^1/2 (b,) of symmetric matrices (b, r, r) without negative eigenvalues.
 
-    Eigenvalues below the rounding of the largest are noise, of low rank most of all, whose root is not small.
+    Eigenvalues below the rounding error of the largest are set to 0: they are noise, mostly where the rank is
+    low, and their roots would not be small.
     """
     spectrum: Tensor = torch.linalg.eigvalsh((matrices + matrices.mT) / 2)
     floor = torch.finfo(spectrum.dtype).eps * spectrum.shape[1] * spectrum[:, -1:]

@@ -14,8 +14,8 @@ from pos.metrics.metric import Metric
 def inception_score(probabilities: Tensor, weights: Tensor, splits: int = 1) -> Tensor:
     """IS (b,) of class probabilities (n, classes), video i counting ``weights[:, i]`` times.
 
-    The mean over contiguous splits. Their number changes the score more than most models do (12.9 with one,
-    11.6 with ten, on the same videos): TGANv2's script takes one.
+    The mean over contiguous splits. Their number changes the score more than most models do: 12.9 with one
+    and 11.6 with ten on the same videos. TGANv2's script takes one.
 
     Returns:
         float64 (b,), between 1 and the number of classes; NaN where a split counts no video.
@@ -50,7 +50,7 @@ def _score(probabilities: Tensor, weights: Tensor) -> Tensor:
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """In nats, over the last dimension."""
+    """Entropy in nats of probabilities (..., classes): (...)."""
     terms: Tensor = torch.special.xlogy(probabilities, probabilities)
     return -terms.sum(-1)
 

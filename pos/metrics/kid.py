@@ -17,8 +17,8 @@ def kid(features: Tensor, reference: Tensor, weights: Tensor, ids: Sequence[str]
     """KID (b,) of features of frames (n, k, d), video i counting ``weights[:, i]`` times.
 
     The unbiased estimate under the kernel (x y / d + 1)^3, over all pairs of frames. torchmetrics and
-    clean-fid average it over random subsets of 1,000 instead, which has this mean and adds the noise of
-    drawing. Copies of a prompt in a resample make no pairs with each other, which would inflate it.
+    clean-fid average it over random subsets of 1,000 instead, which has the same mean and more variance.
+    Copies of a prompt in a resample are not paired with each other, which would inflate the value.
 
     Args:
         features: of the videos that are scored.
@@ -52,7 +52,7 @@ def kid(features: Tensor, reference: Tensor, weights: Tensor, ids: Sequence[str]
 
 
 def _prompts(ids: Sequence[str]) -> Tensor:
-    """Every video's prompt, numbered."""
+    """The number of each video's prompt (n,)."""
     number = {name: place for place, name in enumerate(dict.fromkeys(ids))}
     return torch.tensor([number[name] for name in ids])
 

@@ -1,4 +1,4 @@
-"""Columns and cells of a table, and how their numbers read as text."""
+"""Columns and cells of a table, and their numbers as text."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One prompt of the report and its videos.
+    """One prompt of the report with its videos.
 
     Attributes:
         prompt: the original.

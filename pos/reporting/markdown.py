@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def grid(corner: str, headings: Sequence[str], rows: dict[str, list[str]]) -> str:
-    """A Markdown table whose source is aligned, so that it reads in a terminal too."""
+    """A Markdown table whose source is aligned for reading in a terminal."""
     lines = [[corner, *headings], *([label, *cells] for label, cells in rows.items())]
     lines = [[_escaped(text) for text in line] for line in lines]
     widths = [max(len(line[index]) for line in lines) for index in range(len(headings) + 1)]
@@ -23,5 +23,5 @@ def grid(corner: str, headings: Sequence[str], rows: dict[str, list[str]]) -> st
 
 
 def _escaped(text: str) -> str:
-    """A bar would end the cell, a newline the row."""
+    """The text with bars escaped and newlines removed, which would end the cell or the row."""
     return text.replace("|", "\\|").replace("\n", " ")

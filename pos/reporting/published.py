@@ -16,7 +16,7 @@ from pos.storage import asset, read_csv
 
 PAPER = "arXiv 2311.00949"
 FOLDER = "paper"
-"""The shipped asset folder of ``table1.csv`` and so on."""
+"""The shipped asset folder with ``table1.csv`` and the other tables."""
 
 _OURS = "shapes"
 _COLUMNS = ("backbone", "benchmark", "method", "eta", "gamma", "metric", "value")
@@ -58,7 +58,7 @@ class Published:
         return None if row == first or value is None or base is None else value - base
 
     def settings(self, row: str) -> dict[str, float]:
-        """The row's published eta and gamma, as far as it has them."""
+        """The row's published eta and gamma, where it has them."""
         found = self.rows.get(row, PublishedRow(None, None, {}))
         pairs = {"eta": found.eta, "gamma": found.gamma}
         return {name: number for name, number in pairs.items() if number is not None}

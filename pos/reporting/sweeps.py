@@ -106,7 +106,7 @@ class Sweep:
         return "\n\n".join(parts) + "\n"
 
     def to_csv(self, jobs: Sequence[Job] | None = None) -> str:
-        """One line a job at full precision; ``jobs`` picks some."""
+        """One line for each of these jobs, all by default, at full precision."""
         names = [column.key for column in self.columns]
         bounds = [(name, bound) for name in names for bound in self._bounds(name)]
         heading = [name if bound == "value" else f"{name}_{bound}" for name, bound in bounds]
@@ -118,7 +118,7 @@ class Sweep:
         return csv_text(rows)
 
     def files(self) -> dict[str, str]:
-        """What a sweep writes, by file name: table, heat maps where two numbers vary, and the front."""
+        """The files of a sweep by name: table, heat maps where two numbers vary, and the Pareto front."""
         files = {"sweep.md": self.to_markdown(), "sweep.csv": self.to_csv()}
         for column in self._shown:
             drawn = self._heatmap(column) if column.better else None

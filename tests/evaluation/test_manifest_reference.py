@@ -94,7 +94,7 @@ def test_short_videos_are_padded(make, reference):
 
 
 @pytest.mark.parametrize(
-    ("faults", "said"),
+    ("faults", "message"),
     [
         (Faults(), r"v_YoYo_g01_c02.avi does not exist. Make the manifest with faults.missing=skip"),
         (Faults(missing="skip"), r"v_ApplyLipstick_g01_c02.avi: it is corrupt .* faults.corrupt=skip"),
@@ -104,8 +104,8 @@ def test_short_videos_are_padded(make, reference):
         ),
     ],
 )
-def test_a_fault_stops_where_the_manifest_says_error(make, reference, faults, said):
-    with pytest.raises(PosError, match=said):
+def test_a_fault_stops_where_the_manifest_says_error(make, reference, faults, message):
+    with pytest.raises(PosError, match=message):
         reference(make(faults))
 
 
@@ -202,6 +202,8 @@ def test_a_folder_that_is_not_the_manifests_is_named(make, reference, videos, tm
     looked = make(SKIP, videos)
     clip(videos, "YoYo", 1, frames=13)
     clip(videos, "YoYo", 2)
-    said = r"2 of the 6 videos of .*UCF-101 are not those that the manifest was made from, such as .*v_YoYo"
-    with pytest.raises(PosError, match=said):
+    message = (
+        r"2 of the 6 videos of .*UCF-101 are not those that the manifest was made from, such as .*v_YoYo"
+    )
+    with pytest.raises(PosError, match=message):
         reference(looked)

@@ -13,9 +13,10 @@ from pos.evaluation.bootstrap import Estimate
 from pos.evaluation.extraction import extract
 from pos.evaluation.features import FeatureSet
 from pos.evaluation.reference import Reference
-from pos.evaluation.score import Difference, caveats, compare, score
+from pos.evaluation.score import Difference, caveats, compare, missing, score
+from pos.metrics import registry
 from pos.metrics.frechet import FeatureStatistics, frechet_distance
-from pos.metrics.registry import registered
+from pos.metrics.registry import get_metric, registered
 
 WEIGHTS = {"fid": "a", "clip": "b", "fvd": "c", "inception": "d", "judge": "e"}
 
@@ -109,6 +110,16 @@ def test_a_reference_of_other_weights_is_refused(reference):
         score(replace(features(), detectors={**WEIGHTS, "fvd": "z"}), reference)
 
 
+def test_a_comparison_with_real_videos_needs_their_statistics(reference, monkeypatch):
+    """A metric that compares features of which references hold no statistics says so."""
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+    registry.register(replace(get_metric("is"), name="classes_fid", group="extra", reference="statistics"))
+    found = missing(WEIGHTS, reference, {}, ["is", "classes_fid"])
+    assert found == {
+        "classes_fid": "References hold statistics of fid, clip, fvd, videomae alone, not of inception."
+    }
+
+
 def test_one_video_is_no_set(reference):
     with pytest.raises(PosError, match="at least 2 videos, and there is 1"):
         score(features(n=1), reference)
@@ -141,7 +152,7 @@ def test_a_reference_survives_the_disk(reference, tmp_path):
     assert frechet_distance(again.statistics["fvd"], reference.statistics["fvd"]) < 1e-9
     other = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, other)
-    with pytest.raises(PosError, match="lacks the entries detectors, source"):
+    with pytest.raises(PosError, match="The entries detectors, source are missing in"):
         Reference.load(other)
 
 

@@ -27,14 +27,14 @@ SALT, GAIN = "another", 1.1
 SHAPE = [7, 10, 40, 56, 3]
 
 
-def test_a_network_fed_otherwise_is_told_which_mistake_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_input_is_reported_as_the_mistake_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     right = paper.c3d_input
     monkeypatch.setattr(paper, "c3d_input", lambda frames: right(frames.flip(1)))
     with pytest.raises(AssertionError, match=r"off by 2\.94: that is what 'rgb_not_bgr' gives"):
         metrics_is.check_network(Recording(HERE / "metrics" / "c3d_is.json"))
 
 
-def test_another_formula_is_told_which_mistake_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_formula_is_reported_as_the_mistake_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     recording = Recording(HERE / "metrics" / "clip.json")
     right = metrics_clip.clip_similarity
     monkeypatch.setattr(metrics_clip, "clip_similarity", lambda *embeddings: 100 * right(*embeddings))

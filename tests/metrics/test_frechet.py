@@ -165,11 +165,11 @@ def test_singular_values_of_large_matrices_take_the_fast_way_where_it_is_exact(d
     """1,024 of them; where they decay by 24 orders of magnitude, eigenvalues of the square would be noise."""
     values = torch.arange(1, 1025).double() ** -decay
     left, right = (torch.linalg.qr(normal(1024, 1024, seed=seed)).Q for seed in (1, 2))
-    svdvals, asked = torch.linalg.svdvals, []
-    monkeypatch.setattr(torch.linalg, "svdvals", lambda matrix: asked.append(1) or svdvals(matrix))
+    svdvals, calls = torch.linalg.svdvals, []
+    monkeypatch.setattr(torch.linalg, "svdvals", lambda matrix: calls.append(1) or svdvals(matrix))
     found = frechet._sum_of_singular_values((left * values) @ right, 1e-8 * float(values.sum()))
     assert float(found) == pytest.approx(float(values.sum()), rel=1e-8)
-    assert asked == [] if fast else [1]
+    assert calls == [] if fast else [1]
 
 
 def test_large_covariances_have_their_closed_form():

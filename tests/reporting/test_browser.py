@@ -38,7 +38,7 @@ class Page(HTMLParser):
         super().__init__()
         self.rows: list[str] = []
         self.prompts: list[str] = []
-        self.said = self.sorted = ""
+        self.output = self.sorted = ""
         self._hidden = False
         self._into: str | None = None
         self.feed(text)
@@ -57,7 +57,7 @@ class Page(HTMLParser):
         elif self._into == "h3" and not self._hidden:
             self.prompts.append(data)
         elif self._into == "output":
-            self.said = data
+            self.output = data
 
     def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 (the parser's signature)
         self._into = None
@@ -132,7 +132,7 @@ def test_the_page_opens_in_the_order_of_the_study(report):
     page = opened(report)
     assert page.rows == list(VALUES)
     assert page.prompts == PROMPTS
-    assert page.said == "3 of 3 prompts"
+    assert page.output == "3 of 3 prompts"
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_a_table_is_sorted(report, address, order):
     page = opened(report, address)
     assert page.rows == order
     column, descending = re.fullmatch(r"sort0=(-?)(\w+)", address).group(2, 1)
-    told = "" if column == "nothing" else f"{column} {'descending' if descending else 'ascending'}"
-    assert page.sorted == told
+    expected = "" if column == "nothing" else f"{column} {'descending' if descending else 'ascending'}"
+    assert page.sorted == expected
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_table_is_sorted(report, address, order):
 def test_prompts_are_searched(report, address, shown):
     page = opened(report, address)
     assert page.prompts == [PROMPTS[index] for index in shown]
-    assert page.said == f"{len(shown)} of 3 prompts"
+    assert page.output == f"{len(shown)} of 3 prompts"
 
 
 def scripted(report: Path, script: str) -> dict:

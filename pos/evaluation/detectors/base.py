@@ -57,8 +57,8 @@ class Detector(nn.Module, ABC):
     def detect(self, videos: Sequence[Tensor]) -> Tensor:
         """Frames of b videos, uint8 (k, 3, h, w) each, to features (b, ...) on the CPU.
 
-        Where the network takes any size (those of the paper's metrics do), videos may differ in theirs. In
-        full float32 on a GPU too, whose convolutions take TF32 otherwise, of ten bits.
+        Videos may differ in size where the network takes any, as those of the paper's metrics do. On
+        a GPU too, convolutions run in float32, where the default is TF32 with a mantissa of ten bits.
         """
         inputs = torch.stack([self.prepare(video) for video in videos]).to(self.device)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):

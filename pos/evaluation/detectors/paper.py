@@ -126,7 +126,7 @@ class VideoMAEFeatures(Detector):
 
 
 def per_image(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """Images (b, k, ...) to features (b, k, d), a few at a time: more only wait for memory."""
+    """Images (b, k, ...) to features (b, k, d), a few at a time, to bound memory."""
     images = inputs.flatten(0, 1)
     features = torch.cat([network(few) for few in images.split(_IMAGES)])
     return features.unflatten(0, inputs.shape[:2])

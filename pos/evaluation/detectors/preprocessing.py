@@ -1,4 +1,4 @@
-"""What each network of the paper's metrics is fed: one video's uint8 frames, RGB, to the network's input.
+"""Preprocessing of the networks of the paper's metrics: one video's uint8 RGB frames to a network's input.
 
 The resizes are those of the original evaluation codes, none of which agree. PIL does them where PIL did.
 """

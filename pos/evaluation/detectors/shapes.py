@@ -66,7 +66,7 @@ class ShapesText(TextDetector):
 
 
 class Judge(Detector):
-    """What a video shows: attributes int64 (b, 6) in the order of ``ATTRIBUTES``."""
+    """The attributes that a video shows: int64 (b, 6) in the order of ``ATTRIBUTES``."""
 
     def prepare(self, frames: Tensor) -> Tensor:
         return frames

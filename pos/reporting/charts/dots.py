@@ -10,7 +10,7 @@ from pos.reporting.charts.curves import round_ticks
 WIDTH, HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 18, 54, 46
 _KINDS = 4
-"""Colours that kinds of dots have, in turn."""
+"""Colours of the kinds of dots, in order."""
 
 _STYLE = """
 svg.dots { color: var(--ink, #222); background: var(--page, #fff); font: 12px system-ui, sans-serif }

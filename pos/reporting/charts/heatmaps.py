@@ -28,7 +28,7 @@ svg.sweep .line { stroke: var(--accent, #0b6e99); fill: none; stroke-width: 1.5;
 
 
 def heatmap(cells: Mapping[tuple[float, float], float | None], column: Column, down: str, across: str) -> str:
-    """A cell a pair of settings, the darker the better, with its value; the best one is framed.
+    """One cell for each pair of settings with its value, darker where better; the best one is framed.
 
     Args:
         cells: values by (setting down, setting across); None where there is none.

@@ -92,7 +92,7 @@ def test_real_videos_are_not_read_for_clipsim():
     assert sum(len(part) for part in detectors.clip.network.fed) == 2
 
 
-def test_a_video_with_too_few_frames_is_told():
+def test_a_video_with_too_few_frames_is_reported():
     with pytest.raises(
         PosError, match=r"take uint8 videos \(49, 3, height, width\).*not torch.uint8 \(16, 3"
     ):
@@ -104,7 +104,7 @@ def test_a_video_with_too_few_frames_is_told():
 
 
 @pytest.mark.parametrize(
-    ("network", "shape", "said"),
+    ("network", "shape", "message"),
     [
         (FIDInception, (1, 3, 224, 224), r"FID-Inception takes images \(3, 299, 299\), not \(3, 224, 224\)"),
         (
@@ -116,8 +116,8 @@ def test_a_video_with_too_few_frames_is_told():
         (C3D, (1, 3, 15, 112, 112), r"C3D takes clips .* of exactly 16 frames, not \(3, 15, 112, 112\)"),
     ],
 )
-def test_networks_refuse_what_they_were_not_trained_on(network, shape, said):
-    with torch.device("meta"), pytest.raises(PosError, match=said):
+def test_networks_refuse_what_they_were_not_trained_on(network, shape, message):
+    with torch.device("meta"), pytest.raises(PosError, match=message):
         network()(torch.zeros(shape))
 
 
@@ -130,11 +130,11 @@ def test_long_prompts_are_cut_and_the_lost_words_named(caplog):
     assert caplog.text.count("it drops 'dog at last'") == 1
 
 
-def test_absent_weights_are_told_metric_by_metric():
+def test_missing_weights_are_reported_metric_by_metric():
     detectors = paper_detectors(**PATHS)
-    told = missing(detectors.fingerprints, Reference({}, {}, "nothing"), detectors.absent)
-    assert list(told) == ["fid", "clip_fid", "clipsim", "fvd", "is"]
-    assert told["clip_fid"] == told["clipsim"]
+    reasons = missing(detectors.fingerprints, Reference({}, {}, "nothing"), detectors.absent)
+    assert list(reasons) == ["fid", "clip_fid", "clipsim", "fvd", "is"]
+    assert reasons["clip_fid"] == reasons["clipsim"]
     for name, words in {
         "fid": "no weights of FID-Inception at nowhere/fid.safetensors: get inception-2015-12-05.pt",
         "clipsim": "no weights of CLIP ViT-B/32 at nowhere/clip.safetensors: get ViT-B-32.pt",
