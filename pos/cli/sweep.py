@@ -44,7 +44,7 @@ Values = Mapping[str, Any]
 """What a task returns for the table: numbers, or mappings with ``value``, ``low`` and ``high``, by name."""
 
 
-# What hydra/sweeper=optuna is unless told otherwise: FVD down and CLIPSIM up, a failed job is no end, and the
+# Defaults of hydra/sweeper=optuna: FVD down and CLIPSIM up, a failed job is no end, and the
 # same command asks for the same settings. It needs no database then (Optuna 2's need an older SQLAlchemy).
 _OPTUNA = (
     "hydra.sweeper.direction=[minimize,maximize]",

@@ -141,9 +141,9 @@ def test_missing_weights_are_reported_metric_by_metric():
         "fvd": "no weights of I3D at nowhere/fvd.safetensors: get i3d_pretrained_400.pt",
         "is": "no weights of C3D at nowhere/inception.safetensors: get conv3d_deepnetA_ucf.npz and mean2.npz",
     }.items():
-        assert words in told[name]
-    assert "experiments/convert.py weights=inception" in told["fid"]
-    assert "detectors.inception=PATH" in told["is"]
+        assert words in reasons[name]
+    assert "experiments/convert.py weights=inception" in reasons["fid"]
+    assert "detectors.inception=PATH" in reasons["is"]
 
 
 def test_weights_of_another_network_are_an_error(tmp_path):
