@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import torch
 from pos.errors import PosError
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # what drivers and the CPU's allocator say
+GPU_THREADS = 4  # of the processor, for a process that works on a GPU
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -40,6 +42,16 @@ def resolve_precision(precision: str) -> torch.dtype:
     if precision not in PRECISIONS:
         raise PosError(f"precision={precision} is unknown: choose {', '.join(PRECISIONS)}.")
     return PRECISIONS[precision]
+
+
+def bound_threads(device: torch.device) -> None:
+    """Limit the processor's threads of a process that works on a GPU, unless OMP_NUM_THREADS is set.
+
+    torch takes as many threads as the host has cores. The small tensors beside a GPU gain nothing from them,
+    and two processes on one host slowed each other down tenfold (docs/results.md).
+    """
+    if device.type == "cuda" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), GPU_THREADS))
 
 
 @contextmanager

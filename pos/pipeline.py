@@ -23,14 +23,15 @@ from pos.diffusion.noise import base_noise, sample_generators
 from pos.errors import PosError
 from pos.method import Method
 from pos.ona.inversion import Inverted, Inverter
-from pos.ona.mixture import mix
+from pos.ona.mixture import mix, noise_statistics
 from pos.ona.npnet import NPNet
 from pos.ona.reconstruction import Check
+from pos.prefetch import prefetched
 from pos.provenance import PipelineSettings, Plan, Provenance, Request, Sample
 from pos.retrieval import Neighbour, Retriever
 from pos.spr.hybrid import HybridSemantics, rewritten_steps
 from pos.spr.rewriting import Rewrite, Rewriter
-from pos.storage import TensorCache, content_hash
+from pos.storage import RecordCache, TensorCache, content_hash
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +137,9 @@ class Pipeline:
         ):
             for start in range(0, len(requests), PLANNED_VIDEOS):
                 plans = self._plan(requests[start : start + PLANNED_VIDEOS])
-                for first in range(0, len(plans), self.batch_size):
-                    batch = plans[first : first + self.batch_size]
-                    yield from self._generate_batch(batch, settings)
+                batches = [plans[i : i + self.batch_size] for i in range(0, len(plans), self.batch_size)]
+                for batch, eps in prefetched(batches, lambda batch: (batch, self._base_noise(batch))):
+                    yield from self._generate_batch(batch, eps, settings)
                     progress.update(len(batch))
 
     def answered(self, requests: Sequence[Request]) -> list[Request]:
@@ -186,10 +187,11 @@ class Pipeline:
             check=self.inversion_check is not None,
         )
         clips = sorted({neighbour.index for neighbour in nearest})
-        videos = [self.retriever.pool.video(clip, self.frames, self.height, self.width) for clip in clips]
-        inverted = inverter(
-            videos,
-            progress=lambda batches: tqdm(batches, desc="Inverting", unit="batch", disable=not batches),
+        keys, loaded = self._clip_keys(inverter, clips)
+        inverted = inverter.of_keys(
+            keys,
+            lambda place: loaded[clips[place]] if clips[place] in loaded else self._clip(clips[place]),
+            lambda batches, total: tqdm(batches, "Inverting", total, unit="batch", disable=not total),
         )
         if self.inversion_check is not None:
             ids = [self.retriever.pool.ids[clip] for clip in clips]
@@ -198,27 +200,51 @@ class Pipeline:
         by_clip = dict(zip(clips, inverted, strict=True))
         return [by_clip[neighbour.index] for neighbour in nearest]
 
-    def _generate_batch(self, plans: Sequence[Plan], settings: PipelineSettings) -> Iterator[Sample]:
+    def _clip(self, index: int) -> Tensor:
+        return self.retriever.pool.video(index, self.frames, self.height, self.width)
+
+    def _clip_keys(self, inverter: Inverter, clips: Sequence[int]) -> tuple[list[str], dict[int, Tensor]]:
+        """The cache key of each clip's inversion, which hashes its pixels, and the clips loaded for that.
+
+        Keys are remembered by the hash of the clip's content where the pool has one, so that a clip whose
+        inversion is cached is neither rendered nor decoded again.
+        """
+        contents, size = self.retriever.pool.contents, [self.frames, self.height, self.width]
+        known = None if contents is None else RecordCache(self.cache_dir, "clip_keys")
+        names = {clip: contents and content_hash(contents[clip], size, *inverter.settings) for clip in clips}
+        loaded = {clip: self._clip(clip) for clip in clips if known is None or known.get(names[clip]) is None}
+        keys = {clip: inverter.key(video) for clip, video in loaded.items()}
+        if known is not None:
+            known.put_all({names[clip]: key for clip, key in keys.items()})
+            keys = {clip: known.get(names[clip]) for clip in clips}
+        return [keys[clip] for clip in clips], loaded
+
+    def _base_noise(self, plans: Sequence[Plan]) -> Tensor:
+        """eps of Eq. 4, (b, c, f, h, w), one draw for each id and seed."""
+        shape = self.backbone.latent_shape(self.frames, self.height, self.width)
+        return base_noise(shape, [plan.request.id for plan in plans], [plan.request.seed for plan in plans])
+
+    def _generate_batch(
+        self, plans: Sequence[Plan], eps: Tensor, settings: PipelineSettings
+    ) -> Iterator[Sample]:
         started = time.perf_counter()
         ids, seeds = [plan.request.id for plan in plans], [plan.request.seed for plan in plans]
-        shape = self.backbone.latent_shape(self.frames, self.height, self.width)
-        eps_start, predicted = self._mix(base_noise(shape, ids, seeds), plans)
+        eps_start, predicted = self._mix(eps.to(self.backbone.device), plans)
         guided = Guided(self.backbone.predict, self._semantics(plans).at, self._empty(plans), self.guidance)
         generators = sample_generators(ids, seeds, "ddim_eta") if self.method.ddim_eta > 0 else None
         latents = sample(
             guided,
-            eps_start.to(self.backbone.device),
+            eps_start,
             self.backbone.levels(self.steps),
             ddim_eta=self.method.ddim_eta,
             generators=generators,
             progress=_by_step,
         )
-        videos = self.backbone.decode(latents)
+        videos, statistics = self.backbone.decode(latents), noise_statistics(eps_start)
         seconds = (time.perf_counter() - started) / len(plans)
         evaluations = guided.evaluations + predicted
-        for plan, video, start in zip(plans, videos, eps_start, strict=True):
-            eta = self._eta(plan)
-            provenance = Provenance.of(plan, start, eta, evaluations, seconds, settings)
+        for plan, video, noise in zip(plans, videos, statistics, strict=True):
+            provenance = Provenance.of(plan, noise, self._eta(plan), evaluations, seconds, settings)
             yield Sample(plan.request, video, provenance)
 
     def _mix(self, eps: Tensor, plans: Sequence[Plan]) -> tuple[Tensor, int]:
@@ -235,8 +261,11 @@ class Pipeline:
             )
         else:
             return eps, 0
-        preserving = self.method.variance_preserving
-        rows = zip(eps.split(1), guided_noise.split(1), map(self._eta, plans), strict=True)
+        guided_noise = guided_noise.to(eps.device)
+        etas, preserving = [self._eta(plan) for plan in plans], self.method.variance_preserving
+        if len(set(etas)) == 1:
+            return mix(eps, guided_noise, etas[0], preserving), evaluations
+        rows = zip(eps.split(1), guided_noise.split(1), etas, strict=True)
         return torch.cat([mix(own, guided, eta, preserving) for own, guided, eta in rows]), evaluations
 
     def _eta(self, plan: Plan) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 from pos.backbones.base import Defaults
 from pos.method import Method
 from pos.ona.inversion import Inverted
-from pos.ona.mixture import noise_statistics
+from pos.ona.mixture import NoiseStatistics
 from pos.ona.reconstruction import Reconstruction
 from pos.retrieval import Neighbour
 from pos.spr.rewriting import Rewrite
@@ -46,23 +46,6 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class NoiseStatistics:
-    """Statistics of one noise (c, f, h, w), as ``pos.ona.mixture.noise_statistics`` computes them.
-
-    Attributes:
-        mean, std: over all values.
-        channel_std: of each of the c channels.
-        ks_distance: Kolmogorov-Smirnov distance from the normal distribution, 0 to 1; None in files written
-            before it was measured.
-    """
-
-    mean: float
-    std: float
-    channel_std: list[float]
-    ks_distance: float | None = None
-
-
-@dataclass(frozen=True)
 class InversionRecord:
     """How the guided noise of a video was obtained (Eq. 2), without the noise itself.
 
@@ -82,8 +65,7 @@ class InversionRecord:
 
     @classmethod
     def of(cls, found: Inverted) -> InversionRecord:
-        noise = NoiseStatistics(**found.statistics)
-        return cls(found.evaluations, found.residual, found.seconds, noise, found.reconstruction)
+        return cls(found.evaluations, found.residual, found.seconds, found.statistics, found.reconstruction)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -184,14 +166,14 @@ class Provenance:
 
     @classmethod
     def of(
-        cls, plan: Plan, eps_start: Tensor, eta: float, evaluations: int, sampling: float,
+        cls, plan: Plan, start_noise: NoiseStatistics, eta: float, evaluations: int, sampling: float,
         settings: PipelineSettings,
     ) -> Provenance:  # fmt: skip
         """The provenance of one video.
 
         Args:
             plan: its request and what was prepared for it.
-            eps_start: the noise (c, f, h, w) that its denoising started from.
+            start_noise: statistics of the noise that its denoising started from.
             eta: the weight of the guided noise in it.
             evaluations: of networks, without those of the inversion.
             sampling: seconds from the noise to the video.
@@ -206,7 +188,7 @@ class Provenance:
             neighbours=plan.neighbours,
             inversion=InversionRecord.of(inverted) if inverted else None,
             eta=eta,
-            start_noise=NoiseStatistics(**noise_statistics(eps_start[None])),
+            start_noise=start_noise,
             evaluations=evaluations + (inverted.evaluations if inverted else 0),
             seconds=Seconds(
                 sampling,

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -240,18 +240,23 @@ class RecordCache:
         return self._records.get(key)
 
     def put(self, key: str, value: Any) -> None:
-        self._records[key] = value
-        append_jsonl(self.path, {"key": key, "value": value})
+        self.put_all({key: value})
+
+    def put_all(self, records: Mapping[str, Any]) -> None:
+        """Store several records with one write to the disk."""
+        self._records |= records
+        if records:
+            append_jsonl(self.path, *({"key": key, "value": value} for key, value in records.items()))
 
 
-def append_jsonl(path: Path, row: dict[str, Any]) -> None:
-    """Append one row; the row is on disk when this returns."""
+def append_jsonl(path: Path, *rows: dict[str, Any]) -> None:
+    """Append rows; they are on disk when this returns."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as stream:
             if stream.tell() and not _ends_with_newline(path):
                 stream.write(b"\n")  # the line before was cut by a kill
-            stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            stream.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:

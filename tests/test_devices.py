@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pos.devices import PRECISIONS, memory_advice, resolve_device, resolve_precision
+from pos.devices import PRECISIONS, bound_threads, memory_advice, resolve_device, resolve_precision
 from pos.errors import PosError
 
 
@@ -41,3 +41,17 @@ def test_other_errors_pass() -> None:
 def test_what_the_cpu_cannot_hold_is_too_little_memory() -> None:
     with pytest.raises(PosError, match="Out of memory with that"), memory_advice("that"):
         torch.empty(2**50, dtype=torch.uint8)
+
+
+def test_a_process_beside_a_gpu_takes_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    bound_threads(torch.device("cpu"))
+    assert chosen == []
+    bound_threads(torch.device("cuda"))
+    assert chosen == [4]
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    bound_threads(torch.device("cuda"))
+    assert chosen == [4]

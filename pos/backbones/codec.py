@@ -50,7 +50,7 @@ class FrameCodec:
             for frames in videos.flatten(0, 1).split(self.frames_at_once)
         ]
         latents = torch.cat(means).float() * self.scale
-        self._check_finite(latents, "latents")
+        self._check(latents.isfinite().all(), "latents")
         return latents.unflatten(0, videos.shape[:2]).transpose(1, 2)
 
     @torch.no_grad()
@@ -61,14 +61,16 @@ class FrameCodec:
             PosError: pixels that are not finite.
         """
         frames = latents.transpose(1, 2).flatten(0, 1) / self.scale
-        pixels = [self._pixels(chunk) for chunk in frames.split(self.frames_at_once)]
-        return torch.cat(pixels).unflatten(0, (len(latents), -1))
+        # Read back once: a check or a copy after each chunk would make the GPU wait for the processor.
+        pixels, finite = zip(*map(self._pixels, frames.split(self.frames_at_once)), strict=True)
+        self._check(torch.stack(finite).all(), "pixels")
+        return torch.cat(pixels).cpu().unflatten(0, (len(latents), -1))
 
-    def _pixels(self, latents: Tensor) -> Tensor:
+    def _pixels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 images on the device, and whether they are finite."""
         images = self.vae.decode(latents.to(self.device, self.dtype)).sample
-        self._check_finite(images, "pixels")
-        return to_pixels(images).cpu()
+        return to_pixels(images), images.isfinite().all()
 
-    def _check_finite(self, values: Tensor, what: str) -> None:
-        if not values.isfinite().all():
+    def _check(self, finite: Tensor, what: str) -> None:
+        if not finite:
             raise PosError(f"The autoencoder's {what} are not finite in {self.dtype}: use another precision.")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pos.backbones.base import Backbone, Conditioning, Defaults
 from pos.backbones.codec import FrameCodec
 from pos.backbones.text import TextEncoder
-from pos.devices import memory_advice, resolve_device, resolve_precision
+from pos.devices import bound_threads, memory_advice, resolve_device, resolve_precision
 from pos.diffusion.levels import Level, LevelTable
 from pos.errors import PosError
 from pos.networks.acceleration import Acceleration, accelerate, channels_last
@@ -60,6 +60,7 @@ class LatentDiffusion(Backbone):
     ) -> None:
         self.name, self.defaults, self.fingerprint = name, defaults, fingerprint
         self.device, self.dtype = resolve_device(device), resolve_precision(precision)
+        bound_threads(self.device)
         vae_dtype = resolve_precision(vae_precision or precision)
         if decode_chunk < 1:
             raise PosError(f"decode_chunk={decode_chunk} is not allowed: at least one frame at a time.")

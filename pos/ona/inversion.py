@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,12 +13,18 @@ from torch import Tensor
 from pos.backbones.base import Backbone
 from pos.diffusion.ddim import Guided, InversionMethod, invert
 from pos.errors import PosError
-from pos.ona.mixture import noise_statistics
+from pos.ona.mixture import NoiseStatistics, noise_statistics
 from pos.ona.reconstruction import Reconstruction, psnr, reconstruct, relative_error
+from pos.prefetch import prefetched
 from pos.storage import TensorCache, content_hash
 
 Batch = list[tuple[str, Tensor]]
 """Cache keys and their videos."""
+
+STATISTICS_BATCH = 256  # noises whose statistics are computed together
+
+Wrap = Callable[[Iterable[Batch], int], Iterable[Batch]]
+"""Shows the progress of a loop over batches, of which there are so many."""
 
 Entry = dict[str, Tensor]
 """The cached tensors of one video."""
@@ -34,7 +40,7 @@ class Inverted:
             for the other methods.
         evaluations: network evaluations that it took.
         seconds: its share of the time of its batch, when it was computed.
-        statistics: of the noise, as ``noise_statistics`` returns them.
+        statistics: of the noise.
         reconstruction: of the clip, sampled back from the noise; None where that was not requested.
     """
 
@@ -42,18 +48,8 @@ class Inverted:
     residual: float | None
     evaluations: int
     seconds: float
-    statistics: dict[str, Any]
+    statistics: NoiseStatistics
     reconstruction: Reconstruction | None
-
-    def to_json(self) -> dict[str, Any]:
-        """All but the noise."""
-        return {
-            "evaluations": self.evaluations,
-            "residual": self.residual,
-            "seconds": self.seconds,
-            **self.statistics,
-            "reconstruction": asdict(self.reconstruction) if self.reconstruction else None,
-        }
 
 
 @dataclass
@@ -88,46 +84,63 @@ class Inverter:
     def __call__(
         self,
         videos: Sequence[Tensor],
-        progress: Callable[[Iterable[Batch]], Iterable[Batch]] | None = None,
+        progress: Wrap | None = None,
     ) -> list[Inverted]:
         """The guided noises of videos, in their order; only those absent from the cache are computed.
 
         Args:
             videos: uint8 (f, c, height, width) each, of one size.
-            progress: wraps the loop over batches, for instance ``tqdm``.
+            progress: wraps the loop over batches.
 
         Raises:
             PosError: a tensor that is no video; an unknown method; latents that became NaN.
         """
-        keys = [self.key(video) for video in videos]
-        entries, pairs = self._cached(dict(zip(keys, videos, strict=True)))
-        batches = [pairs[start : start + self.batch_size] for start in range(0, len(pairs), self.batch_size)]
-        for batch in batches if progress is None else progress(batches):
-            entries |= self._complete(batch)
-        return [self._inverted(entries[key]) for key in keys]
+        return self.of_keys([self.key(video) for video in videos], videos.__getitem__, progress)
 
-    def _cached(self, videos: Mapping[str, Tensor]) -> tuple[dict[str, Entry], Batch]:
-        """The cached entries by key, and the videos whose entry is missing or lacks a requested part."""
-        entries: dict[str, Entry] = {}
-        incomplete: Batch = []
-        for key, video in videos.items():
-            entry = self.cache.get(key)
-            if entry is not None:
-                entries[key] = entry
-            if entry is None or (self.check and "psnr" not in entry):
-                incomplete.append((key, video))
-        return entries, incomplete
+    def of_keys(
+        self, keys: Sequence[str], video: Callable[[int], Tensor], progress: Wrap | None = None
+    ) -> list[Inverted]:
+        """The guided noises of videos whose keys are known; only videos without a cached noise are loaded.
+
+        The videos of the next batch are loaded while a batch is inverted.
+
+        Args:
+            keys: cache keys, as ``key`` computes them.
+            video: the video at an index, uint8 (f, c, height, width).
+            progress: wraps the loop over batches.
+
+        Raises:
+            PosError: as for a call with the videos.
+        """
+        places = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+        entries = self._cached(places)
+        missing = [key for key in places if self._incomplete(entries.get(key))]
+        batches = [
+            missing[start : start + self.batch_size] for start in range(0, len(missing), self.batch_size)
+        ]
+        loaded = prefetched(batches, lambda batch: [(key, video(places[key])) for key in batch])
+        for batch in loaded if progress is None else progress(loaded, len(batches)):
+            entries |= self._complete(batch)
+        found = dict(zip(entries, self._inverted(list(entries.values())), strict=True))
+        return [found[key] for key in keys]
+
+    def _cached(self, keys: Iterable[str]) -> dict[str, Entry]:
+        found = ((key, self.cache.get(key)) for key in keys)
+        return {key: entry for key, entry in found if entry is not None}
+
+    def _incomplete(self, entry: Entry | None) -> bool:
+        return entry is None or (self.check and "psnr" not in entry)
 
     def _complete(self, batch: Batch) -> dict[str, Entry]:
         """The complete entries of a batch, of which another process may have computed some in the meantime.
 
         They are returned instead of being read from the cache again later, when they might have been deleted.
         """
-        entries, _ = self._cached(dict(batch))
+        entries = self._cached(key for key, _ in batch)
         absent = [(key, video) for key, video in batch if key not in entries]
         if absent:
             entries |= self._invert(absent)
-        unchecked = [(key, video) for key, video in batch if self.check and "psnr" not in entries[key]]
+        unchecked = [(key, video) for key, video in batch if self._incomplete(entries[key])]
         if unchecked:
             entries |= self._reconstruct(unchecked, entries)
         return entries
@@ -142,9 +155,13 @@ class Inverter:
             raise PosError(
                 f"A video is uint8 (f, c, height, width), got {video.dtype} of shape {tuple(video.shape)}."
             )
+        return content_hash(video, *self.settings)
+
+    @property
+    def settings(self) -> list[Any]:
+        """What the noise of a video depends on besides its pixels."""
         solver = [self.iterations, self.tolerance] if self.method == "fixed_point" else []
-        precision = str(self.backbone.dtype)
-        return content_hash(video, self.backbone.fingerprint, precision, self.steps, self.method, solver)
+        return [self.backbone.fingerprint, str(self.backbone.dtype), self.steps, self.method, solver]
 
     def _invert(self, batch: Batch) -> dict[str, Entry]:
         started = time.perf_counter()
@@ -187,16 +204,22 @@ class Inverter:
             self.cache.put(key, entries[key])
         return entries
 
-    def _inverted(self, entry: Entry) -> Inverted:
-        reconstruction = None
-        if self.check:
-            values = (float(entry[name]) for name in ("psnr", "latent_error", "psnr_seconds"))
-            reconstruction = Reconstruction(*values)
-        return Inverted(
-            noise=entry["noise"],
-            residual=float(entry["residual"]) if "residual" in entry else None,
-            evaluations=int(entry["evaluations"]),
-            seconds=float(entry["seconds"]),
-            statistics=noise_statistics(entry["noise"][None]),
-            reconstruction=reconstruction,
-        )
+    def _inverted(self, entries: Sequence[Entry]) -> list[Inverted]:
+        statistics: list[NoiseStatistics] = []
+        for start in range(0, len(entries), STATISTICS_BATCH):
+            noises = torch.stack([entry["noise"] for entry in entries[start : start + STATISTICS_BATCH]])
+            statistics += noise_statistics(noises.to(self.backbone.device))
+        return [
+            Inverted(
+                noise=entry["noise"],
+                residual=float(entry["residual"]) if "residual" in entry else None,
+                evaluations=int(entry["evaluations"]),
+                seconds=float(entry["seconds"]),
+                statistics=found,
+                reconstruction=self._reconstruction(entry) if self.check else None,
+            )
+            for entry, found in zip(entries, statistics, strict=True)
+        ]
+
+    def _reconstruction(self, entry: Entry) -> Reconstruction:
+        return Reconstruction(*(float(entry[name]) for name in ("psnr", "latent_error", "psnr_seconds")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -43,24 +43,44 @@ def mix(eps: Tensor, eps_inv: Tensor, eta: float, variance_preserving: bool = Fa
     return eps * (1 / length) + eps_inv * (eta / length)
 
 
-def noise_statistics(noise: Tensor) -> dict[str, Any]:
-    """Mean, std, per-channel std and normality of noises (b, c, f, h, w), as JSON-able numbers."""
-    channels = noise.transpose(0, 1).flatten(1)
-    return {
-        "mean": float(noise.mean()),
-        "std": float(noise.std()),
-        "channel_std": channels.std(dim=1).tolist(),
-        "ks_distance": ks_distance(noise),
-    }
+@dataclass(frozen=True)
+class NoiseStatistics:
+    """Statistics of one noise (c, f, h, w).
+
+    Attributes:
+        mean, std: over all values.
+        channel_std: of each of the c channels.
+        ks_distance: Kolmogorov-Smirnov distance from the normal distribution, 0 to 1; None in files written
+            before it was measured.
+    """
+
+    mean: float
+    std: float
+    channel_std: list[float]
+    ks_distance: float | None = None
 
 
-def ks_distance(values: Tensor) -> float:
+def noise_statistics(noises: Tensor) -> list[NoiseStatistics]:
+    """Statistics of each noise of a batch (b, c, f, h, w), computed together on the device of the batch."""
+    values, channels = noises.flatten(1), noises.flatten(2)
+    columns = values.mean(1), values.std(1), channels.std(2), ks_distance(values)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [NoiseStatistics(*row) for row in rows]
+
+
+def ks_distance(values: Tensor) -> Tensor:
     """The Kolmogorov-Smirnov distance of standardised values from N(0, 1), from 0 (normal) to 1.
 
     It is the largest difference between the two distribution functions. Since the values are standardised it
     measures the shape of the distribution alone. n independent normal draws have about 0.6 / sqrt(n).
+
+    Args:
+        values: (b, n), n values of each sample.
+
+    Returns:
+        (b,).
     """
-    ordered = ((values - values.mean()) / values.std()).flatten().sort().values
-    expected = torch.special.ndtr(ordered)
-    steps = torch.linspace(0, 1, len(ordered) + 1, device=values.device)
-    return float(torch.maximum(steps[1:] - expected, expected - steps[:-1]).max())
+    standard = (values - values.mean(1, keepdim=True)) / values.std(1, keepdim=True)
+    expected = torch.special.ndtr(standard.sort(1).values)
+    steps = torch.linspace(0, 1, values.shape[1] + 1, device=values.device)
+    return torch.maximum(steps[1:] - expected, expected - steps[:-1]).amax(1)

@@ -107,8 +107,9 @@ def test_an_inversion_cut_short_is_computed_again(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_keeps_the_batches_it_finished(tmp_path: Path) -> None:
-    def killed(batches):
-        yield from batches[:1]
+    def killed(batches, total):
+        assert total == 2
+        yield next(iter(batches))
         raise KeyboardInterrupt
 
     videos = clips(4)
@@ -117,6 +118,21 @@ def test_a_killed_run_keeps_the_batches_it_finished(tmp_path: Path) -> None:
     resumed = inverter(tmp_path, batch_size=2)
     resumed(videos)
     assert resumed.backbone.encoded == [2]
+
+
+def test_only_videos_without_a_cached_noise_are_loaded(tmp_path: Path) -> None:
+    ours, videos = inverter(tmp_path, batch_size=2), clips(5)
+    keys, loaded = [ours.key(video) for video in videos], []
+    first = ours([videos[1]])
+    found = ours.of_keys([*keys, keys[0]], lambda place: loaded.append(place) or videos[place])
+    assert sorted(loaded) == [0, 2, 3, 4]
+    assert torch.equal(found[1].noise, first[0].noise)
+    assert torch.equal(found[0].noise, found[5].noise)
+    loaded.clear()
+    assert [again.statistics for again in ours.of_keys(keys, loaded.append)] == [
+        f.statistics for f in found[:5]
+    ]
+    assert loaded == []
 
 
 def meanwhile(ours: Inverter, other: Inverter, videos: list[Tensor], monkeypatch) -> None:

@@ -39,7 +39,7 @@ class FolderPool(Pool):
         self.folder = Path(path)
         faults = _Faults(cache)
         self.ids, self.captions = [], []
-        contents: list[str] = []
+        self.contents = []
         skipped: list[str] = []
         for video, caption in tqdm(_read_captions(self.folder), desc="Checking clips", unit="clip"):
             if not video or not caption:
@@ -51,9 +51,9 @@ class FolderPool(Pool):
                 continue
             self.ids.append(video)
             self.captions.append(caption)
-            contents.append(content)
+            self.contents.append(content)
         self._report(skipped)
-        self.fingerprint = content_hash("folder", self.ids, self.captions, contents)
+        self.fingerprint = content_hash("folder", self.ids, self.captions, self.contents)
 
     def _report(self, skipped: list[str]) -> None:
         first = " ".join(skipped[:3]) + (f" And {len(skipped) - 3} more." if len(skipped) > 3 else "")

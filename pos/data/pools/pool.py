@@ -17,11 +17,13 @@ class Pool(ABC):
         ids: a name for each pair, for provenance.
         captions: the captions, in the order of ``ids``.
         fingerprint: hash of the captions and the clips; part of the key of everything found in the pool.
+        contents: a hash of each clip's content; None where that takes decoding them.
     """
 
     ids: list[str]
     captions: list[str]
     fingerprint: str
+    contents: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -55,6 +57,7 @@ class Part(Pool):
             raise PosError(f"The pool has {len(pool):,} clips: take 1 to as many of them, not {size:,}.")
         self.pool = pool
         self.ids, self.captions = pool.ids[:size], pool.captions[:size]
+        self.contents = pool.contents and pool.contents[:size]
         self.fingerprint = content_hash("part", pool.fingerprint, size)
 
     def video(self, index: int, frames: int, height: int, width: int) -> Tensor:

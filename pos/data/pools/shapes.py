@@ -28,8 +28,8 @@ class ShapesPool(Pool):
         self.ids = [clip.id for clip in clips]
         self.captions = [clip.caption for clip in clips]
         self._scenes = [clip.scene for clip in clips]
-        contents = [content_hash(scene.attributes, scene.jitter) for scene in self._scenes]
-        self.fingerprint = content_hash("shapes", self.ids, self.captions, contents)
+        self.contents = [content_hash(scene.attributes, scene.jitter) for scene in self._scenes]
+        self.fingerprint = content_hash("shapes", self.ids, self.captions, self.contents)
 
     def video(self, index: int, frames: int, height: int, width: int) -> Tensor:
         if height != width:
