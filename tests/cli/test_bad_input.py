@@ -106,7 +106,7 @@ def stranger(folder: Path) -> list[str]:
         (one, "A score needs at least 2 videos, and there is 1."),
         (unreadable, "Cannot read the video good/v3.safetensors: .* Set unreadable=skip"),
         (prompts(b"video,prompt\nv0,a\nv1,b\n"), "4 videos of good have no prompt in p.csv, such as v2"),
-        (prompts(b"video,prompt\nw,a\n"), "p.csv names 1 videos that good lacks, such as w."),
+        (prompts(b"video,prompt\nw,a\n"), "p.csv names 1 videos that good does not hold, such as w."),
         (
             prompts(b"video,prompt\nv0,a\nv0.safetensors,b\n"),
             "p.csv names 2 videos, and some of them twice: good has 1",
@@ -118,7 +118,10 @@ def stranger(folder: Path) -> list[str]:
         (weights(), "No metric can be computed. There are no weights of FID-Inception at weights/"),
         (weights(f"detectors.fid={asset('shapes/fid.safetensors')}"), "do not fit FIDInception: 564 missing"),
         (weights("detectors.fid=good/v0.json"), "good/v0.json is not a readable safetensors file"),
-        (lambda _: ["videos=good", "reference=good/v0.safetensors"], "lacks the entries detectors, source"),
+        (
+            lambda _: ["videos=good", "reference=good/v0.safetensors"],
+            "The entries detectors, source are missing in",
+        ),
         (lambda _: ["videos=good", "splits=7"], "splits=7 is not allowed: 6 videos make 1 to 6 splits."),
         (
             lambda _: ["videos=good", "detectors.extra=[kdi]"],
