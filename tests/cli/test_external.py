@@ -1,4 +1,4 @@
-"""A package and a configuration folder of a user's own: backbone, language model, benchmark, study, no fork."""
+"""A package and a configuration folder of one's own: backbone, language model, benchmark and study."""
 
 from __future__ import annotations
 
