@@ -7,23 +7,26 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from hydra.utils import get_object
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from pos.config.folder import ConfigFolders
 from pos.config.overrides import prepare, quote
 from pos.errors import PosError
 
-if TYPE_CHECKING:
-    from hydra.errors import InstantiationException
-    from omegaconf import DictConfig
-
-
 # Launchers and sweepers are packages of their own: the extra that installs each.
 _PLUGINS = {
     "hydra/launcher": {
-        "joblib": "sweeps",
-        "submitit_local": "sweeps",
-        "submitit_slurm": "sweeps",
+        **dict.fromkeys(("joblib", "submitit_local", "submitit_slurm"), "sweeps"),
         "ray": "ray",
     },
     "hydra/sweeper": {"optuna": "sweeps"},
@@ -102,14 +105,6 @@ def _one_line(text: str) -> str:
 
 
 def _of_hydra(error: BaseException, command: Command) -> str | None:
-    from hydra.errors import (
-        HydraException,
-        InstantiationException,
-        MissingConfigException,
-        OverrideParseException,
-    )
-    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-
     text = str(error)
     if isinstance(error, OverrideParseException):
         return (
@@ -181,9 +176,6 @@ def _close(word: str, known: Sequence[str]) -> str:
 
 def _known_keys(unknown: str, command: Command) -> list[str]:
     """The dotted keys of the configuration as the other arguments choose it."""
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-
     words = [word for word in prepare(command.arguments) if "=" in word and not word.startswith("-")]
     others = [word for word in words if word.lstrip("+~").split("=")[0] != unknown]
     own = [f"hydra.searchpath=[{quote(str(command.folders.own))}]"] if command.folders.own else []
@@ -197,8 +189,6 @@ def _known_keys(unknown: str, command: Command) -> list[str]:
 
 
 def _flatten(node: DictConfig, prefix: str = "") -> list[str]:
-    from omegaconf import DictConfig
-
     keys = []
     for key in node:
         keys.append(f"{prefix}{key}")
@@ -209,9 +199,7 @@ def _flatten(node: DictConfig, prefix: str = "") -> list[str]:
 
 
 def _of_constructor(error: InstantiationException) -> str | None:
-    """A node that could not be built because of a key its constructor does not have, or one it lacks."""
-    from hydra.utils import get_object
-
+    """A node that could not be built because of an unknown or a missing key, or a bad value."""
     text, cause = str(error), error.__cause__
     if text.startswith("Error locating target"):
         return text.split(", set env var")[0] + f": {cause}."

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
@@ -69,12 +69,10 @@ def test_help_loads_no_network_library_and_answers_at_once(arguments: list[str])
         f"import sys; sys.argv = ['pos', *{arguments}]\nfrom pos.cli import main; main()\n"
         "assert not {'torch', 'numpy', 'diffusers'} & set(sys.modules)"
     )
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
-        took.append(time.perf_counter() - began)
-    assert min(took) < 1.0
+    before = os.times()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+    after = os.times()  # of the processor: other tests may run at the same time
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 1
 
 
 def test_the_public_names():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from pos.cli.commands import NOT_ARGUMENTS
 from pos.config.folder import ConfigFolders
 from pos.config.overrides import prepare
 from pos.method import Method
+from pos.study.rows import Row
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -25,6 +28,21 @@ COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
 def options(group: str) -> list[str]:
     return [f"{group}={choice}" for choice in ConfigFolders(CONF).options(group)]
 
+
+LIGHT = {
+    "pos.data.benchmarks.protocol.Protocol",
+    "pos.data.video.faults.Faults",
+    "pos.diffusion.levels.Schedule",
+    "pos.evaluation.frames.FrameChoice",
+    "pos.method.Method",
+    "pos.ona.reconstruction.Check",
+    "pos.spr.instruction.InstructionTemplate",
+    "pos.spr.rewriting.Guard",
+    "pos.study.rows.Row",
+    "pos.study.rows.Shard",
+    "pos.training.task.Optimization",
+}
+"""Constructors that read no file and build no network."""
 
 CASES = [
     *((command, "") for command in COMMANDS),
@@ -54,6 +72,7 @@ CASES = [
 ]
 
 
+@functools.cache
 def composed(command: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(command, prepare([override for override in overrides if override]))
@@ -82,9 +101,58 @@ def test_every_node_has_only_keys_that_its_constructor_knows(command: str, choic
         assert not unknown, f"{path} ({node._target_}) does not take {sorted(unknown)}"
 
 
+@pytest.mark.parametrize(("command", "choice"), CASES)
+def test_every_node_that_needs_no_weights_and_no_data_can_be_built(command: str, choice: str):
+    config = composed(command, choice)
+    for path, node in nodes(config):
+        if node._target_ in LIGHT and not OmegaConf.missing_keys(node):
+            own = {"rewriter": None} if "rewriter" in node else {}  # a row's own, which loads weights
+            assert instantiate(node, **own) is not None, path
+
+
+@pytest.mark.parametrize("study", options("study"))
+def test_every_study_has_its_rows(study: str):
+    rows = composed("reproduce", study).study.rows
+    built = [instantiate(row, rewriter=None) for row in rows.values()]
+    assert all(isinstance(row, Row) for row in built)
+    assert built or study == "study=figure2"
+
+
+@pytest.mark.parametrize("benchmark", options("benchmark"))
+def test_table_4d_compares_two_language_models_that_follow_from_the_benchmark(benchmark: str):
+    rows = composed("reproduce", "study=table4d", benchmark).study.rows
+    own = ["small_model", "grammar"] if benchmark == "benchmark=shapes" else ["llama2", "chatgpt"]
+    assert list(rows) == ["baseline", *own]
+
+
+@pytest.mark.parametrize("choice", options("settings"))
+def test_settings_are_complete_and_can_be_overridden(choice: str):
+    settings = composed("reproduce", choice, "settings.eta=0.7").settings
+    assert set(settings) == {"eta", "gamma", "eta_star", "gamma_star", "source"}
+    assert settings.eta == 0.7
+
+
+@pytest.mark.parametrize(
+    ("backbone", "benchmark", "values", "source"),
+    [
+        ("shapes", "shapes", (0.1, 0.5, 0.2, 0.5), "chosen on the validation prompts of Shapes"),
+        ("modelscope", "shapes", (0.3, 0.1, 0.2, 0.1), "the defaults"),
+        ("modelscope", "ucf101", (0.2, 1.0, 0.5, 0.1), "as published, Tables 1 and 2 of arXiv 2311.00949."),
+        ("videocrafter", "msrvtt", (0.3, 0.1, 0.2, 0.1), "as published for the backbone, Table 1"),
+        ("sdxl", "coco", (0.05, 0.4, 0.2, 0.1), "as published for image models, Table 3"),
+    ],
+)
+def test_settings_follow_backbone_and_benchmark(
+    backbone: str, benchmark: str, values: tuple[float, ...], source: str
+):
+    settings = composed("reproduce", f"backbone={backbone}", f"benchmark={benchmark}").settings
+    assert tuple(settings[key] for key in ("eta", "gamma", "eta_star", "gamma_star")) == values
+    assert settings.source.startswith(source)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_interpolation_resolves(command: str):
-    config = composed(command)
+    config = copy.deepcopy(composed(command))
     missing = OmegaConf.missing_keys(config)
     for key in missing:
         OmegaConf.update(config, key, "given")
