@@ -132,23 +132,28 @@ def bench_scvideo(cfg: DictConfig) -> None:
     _say(json.dumps(_call(cfg, network=lambda: instantiate(cfg.network)), indent=1))
 
 
+@command("bench_study")
+def bench_study(cfg: DictConfig) -> None:
+    _write_rows(_call(cfg, "out"), Path(cfg.out))
+
+
 COMMANDS = {
     task.__name__: task
     for task in (
         *(generate, evaluate, compare, reproduce, train),
         *(make_manifest, make_reference, convert, dashboard),
-        *(bench_generate, bench_metrics, bench_scvideo),
+        *(bench_generate, bench_metrics, bench_scvideo, bench_study),
     )
 }
 """By name, in the order of the overview."""
 
 
-def _call(cfg: DictConfig, **built: Any) -> Any:
-    """Call what ``cfg._target_`` names with the other keys, each built; ``built`` takes the place of some."""
+def _call(cfg: DictConfig, *unused: str, **built: Any) -> Any:
+    """Call what ``cfg._target_`` names with the keys that are not ``unused``; ``built`` replaces some."""
     from hydra.utils import get_method, instantiate
     from omegaconf import DictConfig
 
-    nodes = {key: cfg[key] for key in cfg if key not in NOT_ARGUMENTS | built.keys()}
+    nodes = {key: cfg[key] for key in cfg if key not in NOT_ARGUMENTS.union(unused, built)}
     arguments = {
         key: instantiate(node) if isinstance(node, DictConfig) else node for key, node in nodes.items()
     }
