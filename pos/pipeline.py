@@ -190,7 +190,7 @@ class Pipeline:
         keys, loaded = self._clip_keys(inverter, clips)
         inverted = inverter.of_keys(
             keys,
-            lambda place: loaded[clips[place]] if clips[place] in loaded else self._clip(clips[place]),
+            lambda place: loaded[clips[place]] if clips[place] in loaded else self._clips([clips[place]])[0],
             lambda batches, total: tqdm(batches, "Inverting", total, unit="batch", disable=not total),
         )
         if self.inversion_check is not None:
@@ -200,8 +200,8 @@ class Pipeline:
         by_clip = dict(zip(clips, inverted, strict=True))
         return [by_clip[neighbour.index] for neighbour in nearest]
 
-    def _clip(self, index: int) -> Tensor:
-        return self.retriever.pool.video(index, self.frames, self.height, self.width)
+    def _clips(self, indices: Sequence[int]) -> list[Tensor]:
+        return self.retriever.pool.videos(indices, self.frames, self.height, self.width)
 
     def _clip_keys(self, inverter: Inverter, clips: Sequence[int]) -> tuple[list[str], dict[int, Tensor]]:
         """The cache key of each clip's inversion, which hashes its pixels, and the clips loaded for that.
@@ -212,7 +212,8 @@ class Pipeline:
         contents, size = self.retriever.pool.contents, [self.frames, self.height, self.width]
         known = None if contents is None else RecordCache(self.cache_dir, "clip_keys")
         names = {clip: contents and content_hash(contents[clip], size, *inverter.settings) for clip in clips}
-        loaded = {clip: self._clip(clip) for clip in clips if known is None or known.get(names[clip]) is None}
+        new = [clip for clip in clips if known is None or known.get(names[clip]) is None]
+        loaded = dict(zip(new, self._clips(new), strict=True))
         keys = {clip: inverter.key(video) for clip, video in loaded.items()}
         if known is not None:
             known.put_all({names[clip]: key for clip, key in keys.items()})

@@ -116,6 +116,18 @@ class TestNoise:
             assert second.provenance.evaluations == 8, "what a video takes when nothing is cached"
             assert second.provenance.seconds.inversion > 0
 
+    def test_a_clip_whose_inversion_is_cached_is_not_read_again(self, make, monkeypatch: pytest.MonkeyPatch):
+        requests = make_requests(["a red ring", "green"], [0])
+        first = make(ROWS["ona"])
+        first.retriever.pool.contents = [f"content of {name}" for name in first.retriever.pool.ids]
+        samples = list(first.generate(requests))
+        again = make(ROWS["ona"])
+        again.retriever.pool.contents = first.retriever.pool.contents
+        monkeypatch.setattr(ColourPool, "video", lambda *_: pytest.fail("a clip was read"))
+        for sample, repeated in zip(samples, again.generate(requests), strict=True):
+            assert sample.video.equal(repeated.video)
+            assert sample.provenance.inversion == repeated.provenance.inversion
+
     def test_a_batch_of_many_plans_is_the_same_as_several(self, make, monkeypatch: pytest.MonkeyPatch):
         requests = make_requests(["red", "green", "blue"], [0, 1])
         whole = videos(make(ROWS["pos"]), requests)

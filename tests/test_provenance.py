@@ -72,7 +72,9 @@ class TestHash:
             {"backbone": ColourBackbone(size=5), "height": 4, "width": 4},
             {"backbone": ColourBackbone(precision="bf16")},
         ],
-        ids=str,
+        ids=lambda changes: ", ".join(
+            changes
+        ),  # no addresses: every worker of pytest-xdist names a test alike
     )
     def test_whatever_changes_a_video_changes_the_hash(self, make, changes: dict):
         assert make(**{"method": ROWS["pos"], **changes}).config_hash != make(ROWS["pos"]).config_hash

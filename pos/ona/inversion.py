@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from pos.storage import TensorCache, content_hash
 Batch = list[tuple[str, Tensor]]
 """Cache keys and their videos."""
 
+READERS = 4  # threads that read cached noises
 STATISTICS_BATCH = 256  # noises whose statistics are computed together
 
 Wrap = Callable[[Iterable[Batch], int], Iterable[Batch]]
@@ -125,8 +127,10 @@ class Inverter:
         return [found[key] for key in keys]
 
     def _cached(self, keys: Iterable[str]) -> dict[str, Entry]:
-        found = ((key, self.cache.get(key)) for key in keys)
-        return {key: entry for key, entry in found if entry is not None}
+        names = list(keys)
+        with ThreadPoolExecutor(READERS) as readers:
+            entries = readers.map(self.cache.get, names)
+            return {key: entry for key, entry in zip(names, entries, strict=True) if entry is not None}
 
     def _incomplete(self, entry: Entry | None) -> bool:
         return entry is None or (self.check and "psnr" not in entry)

@@ -23,16 +23,17 @@ POS = Method(noise="inversion", rewrite=True, eta=0.2, gamma=0.04)  # ModelScope
 
 
 class Answers:
-    """Pool, retriever and rewriter in one whose answers are all at hand, as they are from a warm cache."""
+    """Pool, retriever and rewriter in one, with answers that need no work, as from a warm cache."""
 
     fingerprint, references = "answers", 5
 
     def __init__(self, videos: Sequence[Tensor]) -> None:
-        self.videos = videos
+        self._videos = videos
+        self.contents = [str(index) for index, _ in enumerate(videos)]
         self.pool = self.encoder = self
 
-    def video(self, index: int, *size: int) -> Tensor:  # noqa: ARG002
-        return self.videos[index]
+    def videos(self, indices: Sequence[int], *size: int) -> list[Tensor]:  # noqa: ARG002
+        return [self._videos[index] for index in indices]
 
     def nearest(self, prompts: Sequence[str], k: int) -> list[list[Neighbour]]:
         return [[Neighbour(row, str(row), f"clip {row}", 1.0)] * k for row, _ in enumerate(prompts)]

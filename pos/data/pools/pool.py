@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -31,6 +32,10 @@ class Pool(ABC):
     @abstractmethod
     def video(self, index: int, frames: int, height: int, width: int) -> Tensor:
         """The clip of pair ``index``, uint8 (frames, 3, height, width)."""
+
+    def videos(self, indices: Sequence[int], frames: int, height: int, width: int) -> list[Tensor]:
+        """The clips of several pairs, in their order."""
+        return [self.video(index, frames, height, width) for index in indices]
 
     def first(self, size: int) -> Pool:
         """The first ``size`` pairs as a pool of their own.
@@ -62,3 +67,6 @@ class Part(Pool):
 
     def video(self, index: int, frames: int, height: int, width: int) -> Tensor:
         return self.pool.video(index, frames, height, width)
+
+    def videos(self, indices: Sequence[int], frames: int, height: int, width: int) -> list[Tensor]:
+        return self.pool.videos(indices, frames, height, width)

@@ -62,12 +62,24 @@ class TestShapesPool:
         assert pool.first(3).fingerprint == ShapesPool(3).fingerprint
         assert pool.first(8).fingerprint == ShapesPool(8).fingerprint
 
+    def test_clips_rendered_together_are_those_rendered_alone(self):
+        pool = ShapesPool(40)
+        clips = [7, 3, 39, 3]
+        for clip, video in zip(clips, pool.videos(clips, 5, 32, 32), strict=True):
+            assert torch.equal(video, pool.video(clip, 5, 32, 32))
+        assert pool.videos([], 5, 32, 32) == []
+        assert len(set(pool.contents)) == 40
+        assert pool.first(3).contents == pool.contents[:3]
+
 
 class TestFolderPool:
     def test_reads_clips_to_the_size_asked_for(self, tmp_path):
         pool = FolderPool(folder(tmp_path / "p", "video,caption\na.mp4,one\nb.mp4,two\n", a=20, b=30))
         assert (pool.ids, pool.captions) == (["a.mp4", "b.mp4"], ["one", "two"])
         video = pool.video(1, 8, 24, 24)
+        together = pool.videos([1, 0], 8, 24, 24)
+        assert torch.equal(together[0], video)
+        assert torch.equal(together[1], pool.video(0, 8, 24, 24))
         assert video.shape == (8, 3, 24, 24)
         assert numbers(video) == frame_indices(30, 8)
 
