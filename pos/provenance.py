@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -120,6 +121,11 @@ class PipelineSettings:
     versions: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
+        return dict(self._record)
+
+    @cached_property
+    def _record(self) -> dict[str, Any]:
+        """Made once: it stands beside every video."""
         record = asdict(self)
         record["method"] |= {"rewritten_steps": record.pop("rewritten_steps")}
         return jsonable(record)
@@ -229,7 +235,7 @@ class Provenance:
             "evaluations": self.evaluations,
             "seconds": asdict(self.seconds),
         }
-        return jsonable(own | self.settings.to_json())
+        return jsonable(own) | self.settings.to_json()
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Provenance:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
+from threading import Event
 
 from torch import Tensor
 
@@ -17,15 +18,15 @@ from pos.data.video.writing import write_lossless, write_preview
 from pos.errors import PosError
 from pos.pipeline import Pipeline
 from pos.provenance import Provenance, Request, Sample
-from pos.storage import lock_folder, read_json, write_atomic
+from pos.storage import json_text, lock_folder, read_json, write_atomic
 
 log = logging.getLogger(__name__)
 
 PROMPTS = "prompts.json"
 """In the folder of a study: the prompt of every id that it has videos of."""
 
-WRITERS = 4
-"""Threads that write videos while the next batch is generated: beside a GPU the file system is slow."""
+WRITERS = 2
+"""Threads that write videos while the next batch is generated."""
 
 BACKLOG = 1024
 """Videos that may wait to be written."""
@@ -137,21 +138,42 @@ class VideoFolder:
         preview = self.file(sample.request, "gif")
         if self.preview_fps is not None:
             write_preview(preview, sample.video, self.preview_fps)
-        record = json.dumps(sample.provenance.to_json(), indent=1, ensure_ascii=False)
-        write_atomic(self.file(sample.request, "json"), record + "\n")
+        write_atomic(self.file(sample.request, "json"), json_text(sample.provenance.to_json()))
         if self.preview_fps is not None:
             log.info("%s", preview)
 
     def _write_all(self, samples: Iterator[Sample]) -> None:
-        """Write videos while the next are generated; a failure to write (a full disk) ends the generation."""
-        waiting: deque[Future[None]] = deque()
-        with ThreadPoolExecutor(WRITERS) as writers:
-            for sample in samples:
-                waiting.append(writers.submit(self.store, sample))
-                while waiting and (waiting[0].done() or len(waiting) > BACKLOG):
-                    waiting.popleft().result()
-            for job in waiting:
-                job.result()
+        """Write videos while the next are generated; a failure to write (a full disk) ends the generation.
+
+        The thread that generates hands its videos to a queue, and never waits for one to be written.
+        """
+        waiting: Queue[Sample | None] = Queue(BACKLOG)
+        failed = Event()
+        with ThreadPoolExecutor(WRITERS) as pool:
+            writers = [pool.submit(self._write, waiting, failed) for _ in range(WRITERS)]
+            try:
+                for sample in samples:
+                    if failed.is_set():
+                        break
+                    waiting.put(sample)
+            finally:
+                for _ in writers:
+                    waiting.put(None)
+            for writer in writers:
+                writer.result()
+
+    def _write(self, waiting: Queue[Sample | None], failed: Event) -> None:
+        """Write videos until None comes; after a failure only take them, so that the queue does not fill."""
+        failure: Exception | None = None
+        while (sample := waiting.get()) is not None:
+            try:
+                if failure is None:
+                    self.store(sample)
+            except Exception as error:  # noqa: BLE001 - raised below, when nothing waits any more
+                failure = error
+                failed.set()
+        if failure is not None:
+            raise failure
 
     def _remove_features(self) -> None:
         """Remove the features of videos, some of which are about to be replaced."""

@@ -162,19 +162,20 @@ class TestFill:
         def counted(samples):
             for number, sample in enumerate(samples, start=1):
                 waiting.append(number)
-                if number == 4:  # the third waits already: no more are submitted until one is written
+                if number == 5:  # one is being written, two wait, and the fourth waits for a place
                     release.set()
                 yield sample
 
         generate = Pipeline.generate
         monkeypatch.setattr(Pipeline, "generate", lambda self, todo: counted(generate(self, todo)))
         monkeypatch.setattr(VideoFolder, "store", slow)
+        monkeypatch.setattr(video_folder, "WRITERS", 1)
         monkeypatch.setattr(video_folder, "BACKLOG", 2)
         timer = threading.Timer(1.0, lambda: (waiting.append(-1), release.set()))
         timer.start()
         folder.fill(pipeline, REQUESTS)
         timer.cancel()
-        assert waiting[:4] == [1, 2, 3, -1], "the fourth was generated before one of three was written"
+        assert waiting[:5] == [1, 2, 3, 4, -1], "the fifth was generated before one was written"
 
     def test_an_interruption_loses_nothing_that_was_generated(
         self, folder: VideoFolder, pipeline, monkeypatch: pytest.MonkeyPatch

@@ -134,7 +134,13 @@ def bench_scvideo(cfg: DictConfig) -> None:
 
 @command("bench_study")
 def bench_study(cfg: DictConfig) -> None:
-    _write_rows(_call(cfg, "out"), Path(cfg.out))
+    from omegaconf import OmegaConf
+
+    from pos.profiling.study import bench_study
+
+    settings = OmegaConf.to_container(cfg)
+    out = Path(settings.pop("out"))
+    _write_rows(bench_study(**settings), out)
 
 
 COMMANDS = {
@@ -148,12 +154,12 @@ COMMANDS = {
 """By name, in the order of the overview."""
 
 
-def _call(cfg: DictConfig, *unused: str, **built: Any) -> Any:
-    """Call what ``cfg._target_`` names with the keys that are not ``unused``; ``built`` replaces some."""
+def _call(cfg: DictConfig, **built: Any) -> Any:
+    """Call what ``cfg._target_`` names with the other keys, each built; ``built`` takes the place of some."""
     from hydra.utils import get_method, instantiate
     from omegaconf import DictConfig
 
-    nodes = {key: cfg[key] for key in cfg if key not in NOT_ARGUMENTS.union(unused, built)}
+    nodes = {key: cfg[key] for key in cfg if key not in NOT_ARGUMENTS | built.keys()}
     arguments = {
         key: instantiate(node) if isinstance(node, DictConfig) else node for key, node in nodes.items()
     }

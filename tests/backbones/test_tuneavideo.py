@@ -66,7 +66,7 @@ def converted(folder: Path) -> list[Path]:
     """By configuration, beside the pickle."""
     out = folder / "unet"
     config = composed("convert", "weights=tuneavideo", f"source={pickle_of(folder)}", f"out={out}")
-    return convert(instantiate(config.kind), config.source, config.out)
+    return convert(instantiate(config.weights), config.source, config.out)
 
 
 @pytest.fixture(scope="module")

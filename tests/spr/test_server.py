@@ -209,7 +209,7 @@ def test_without_a_key_none_is_sent_where_none_is_needed(tmp_path, monkeypatch):
         with pytest.raises(PosError, match=f"refuses requests without a key, and {KEY} is not set"):
             rewrite(rewriter(chat, tmp_path), ["locked ring"], tmp_path)
     chatgpt = OpenAIEngine("gpt", "https://api.openai.com/v1")
-    with pytest.raises(PosError, match=f"asks for a key: set {KEY} in the environment"):
+    with pytest.raises(PosError, match=f"needs a key: set {KEY} in the environment"):
         next(chatgpt.complete(["x"], attempt=0, seed=0))
 
 

@@ -66,7 +66,7 @@ def test_a_server_that_wants_too_long_a_wait_is_not_waited_for(tmp_path, caplog,
         assert len(chat.asked) == 1, "it asked for an hour of silence"
         assert time.monotonic() - began < 30
         assert [message for message in caplog.messages if "3600.0 s" in message] == [
-            f"{chat.url} asks for a pause of 3600.0 s, and longest_wait_ms allows 2 s: the prompts that are "
+            f"{chat.url} requires a pause of 3600.0 s, and longest_wait_ms allows 2 s: the prompts that are "
             "left stay as they are; run again later."
         ]
         rewrites = rewrite(rewriter(chat, tmp_path), prompts, tmp_path)  # another run asks again

@@ -90,7 +90,7 @@ def test_a_pause_beyond_the_longest_ends_the_asking_and_every_wait(caplog):
     assert time.monotonic() - began < 30
     time.sleep(0.1)  # both timers
     assert caplog.messages == [
-        "server asks for a pause of 3600.0 s, and longest_wait_ms allows 60 s: the prompts that are left "
+        "server requires a pause of 3600.0 s, and longest_wait_ms allows 60 s: the prompts that are left "
         "stay as they are; run again later."
     ]
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from pos.config.overrides import prepare
 from pos.errors import PosError
 from pos.evaluation.reference import Reference
+from pos.metrics.registry import registered
 from pos.storage import asset, lock_folder
 from pos.study import report as presentation
 from pos.study.report import write_files
@@ -284,6 +285,8 @@ class TestFiles:
     ):
         keys = ["eta_0_1", "eta_0_2", "eta_0_3", "eta_0_5", "eta_2"]
         recorded = tmp_path / "recorded.json"
+        drawn = [metric.name for metric in registered() if metric.plotted]
+        assert set(drawn) == {"fvd", "clipsim", "accuracy"}
         monkeypatch.setattr(presentation, "RECORDED_SWEEP", recorded.as_posix())
 
         def run(*overrides: str) -> str:
@@ -298,11 +301,11 @@ class TestFiles:
         reference = Reference.load(asset("shapes/reference.safetensors"))
         plain = [f"~study.rows.{key}" for key in ("spr", "pos", "pos_star")]
         sweep = run("study=figure6", *(f"~study.rows.{key}" for key in keys))
-        assert sweep.count('class="curve"') == len(presentation.CURVES)
+        assert sweep.count('class="curve"') == len(drawn)
         assert "This study." in sweep
         assert "∞" in sweep
         results = json.loads(recorded.read_text())
         later = run(*plain)
-        assert later.count('class="curve"') == len(presentation.CURVES)
+        assert later.count('class="curve"') == len(drawn)
         setting = results["setting"]
         assert f"Recorded: +ONA on {setting['prompts']} prompts of {setting['benchmark']}, T = 2" in later

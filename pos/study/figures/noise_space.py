@@ -108,7 +108,10 @@ class NoiseSpace(Figure):
             method=self.inversion,
             batch_size=pipeline.batch_size,
         )
-        found = inverter(list(videos.values()), lambda batches: tqdm(batches, desc="Inverting", unit="batch"))
+        found = inverter(
+            list(videos.values()),
+            lambda batches, total: tqdm(batches, "Inverting", total, unit="batch"),
+        )
         return {clip: inverted.noise.flatten() for clip, inverted in zip(videos, found, strict=True)}
 
 
