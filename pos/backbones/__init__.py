@@ -1,0 +1,1 @@
+"""Frozen text-to-video and text-to-image models behind one contract, one file each."""

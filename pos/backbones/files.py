@@ -64,7 +64,7 @@ class DiffusersFolder:
     """
 
     def __init__(self, place: str, what: str, hub: str, key: str = "backbone.folder") -> None:
-        self._told = {"what": what, "where": f"hf download {hub} --local-dir DIR", "key": key}
+        self._source = {"what": what, "where": f"hf download {hub} --local-dir DIR", "key": key}
         self.root = Path(place) if Path(place).is_dir() else self._snapshot(place)
 
     def _snapshot(self, place: str) -> Path:
@@ -74,7 +74,7 @@ class DiffusersFolder:
         try:
             return Path(snapshot_download(place, local_files_only=True))
         except (LocalEntryNotFoundError, HFValidationError) as error:
-            how = "get {what} with '{where}' and give its place with {key}=DIR".format(**self._told)
+            how = "get {what} with '{where}' and give its place with {key}=DIR".format(**self._source)
             raise PosError(f"{place} is no folder and not in the local Hugging Face cache: {how}.") from error
 
     def file(self, name: str) -> Path:
@@ -83,7 +83,7 @@ class DiffusersFolder:
         Raises:
             PosError: it is absent; the sentence says where it is published.
         """
-        return published(self.root / name, **self._told)
+        return published(self.root / name, **self._source)
 
     def config(self, name: str) -> dict[str, Any]:
         """A JSON file, for instance ``unet/config.json``.

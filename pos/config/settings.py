@@ -6,13 +6,12 @@ values chosen for Shapes.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from pos.storage import asset
+from pos.storage import asset, read_csv
 
 _ALIASES = {"videocrafter_v09": "videocrafter"}
 """A second name that a backbone has in ``conf/backbone``."""
@@ -51,6 +50,6 @@ def register() -> None:
                 )
 
 
-def _lines(table: str) -> Iterator[dict[str, str]]:
-    with (asset("paper") / f"{table}.csv").open(encoding="utf-8", newline="") as stream:
-        yield from csv.DictReader(line for line in stream if not line.startswith("#"))
+def _lines(table: str) -> Iterator[dict[str | None, str]]:
+    path = asset("paper") / f"{table}.csv"
+    return (line for _, line in read_csv(path, "published table", comments=True))

@@ -1,0 +1,1 @@
+"""Prompts, videos, pools and benchmarks."""

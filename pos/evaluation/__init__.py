@@ -1,0 +1,1 @@
+"""Scoring of any folder of videos: features, reference statistics, metrics, intervals, comparisons."""

@@ -1,0 +1,1 @@
+"""The networks behind the backbones and the detectors."""

@@ -1,0 +1,1 @@
+"""Measurements of time and memory beside the packages that we compare with."""

@@ -1,0 +1,1 @@
+"""Results as tables, notes, charts, LaTeX, Markdown and HTML."""

@@ -1,0 +1,1 @@
+"""One task for each trained network, its data, and the run that trains and exports it."""

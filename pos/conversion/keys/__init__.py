@@ -1,0 +1,1 @@
+"""State-dict names of the originals and ours, both ways."""

@@ -1,0 +1,1 @@
+"""Pools of captioned clips, in which ONA and SPR retrieve."""

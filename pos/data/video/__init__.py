@@ -1,0 +1,1 @@
+"""Reading, writing, listing and checking of videos."""

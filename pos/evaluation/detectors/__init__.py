@@ -1,0 +1,1 @@
+"""Detectors: networks that turn frames of videos into the features of metrics."""

@@ -1,7 +1,7 @@
 """The trunk of an inflated image UNet: Stable Diffusion's UNet, its layers applied to all frames of a video.
 
-SCVideo (``inflated_unet``), Tune-A-Video (``inflated_tuneavideo``) and VideoCrafter v0.9
-(``inflated_videocrafter``) differ in what they add to it. The spatial layers keep Stable Diffusion's names
+SCVideo (``scvideo``), Tune-A-Video (``tuneavideo``) and VideoCrafter v0.9
+(``videocrafter``) differ in what they add to it. The spatial layers keep Stable Diffusion's names
 and shapes, so that its weights load.
 """
 

@@ -3,7 +3,8 @@
 Block: spatial self-attention -> temporal attention -> cross-attention -> temporal attention -> feed-forward.
 The temporal attentions know relative positions, whose distances clamp, so that any number of frames works.
 Every GroupNorm is joint over the frames. Names inside a block are the original's; the others are Stable
-Diffusion's (see ``inflated_keys``), and kernels have two dimensions where the original's have a third of 1.
+Diffusion's (see ``pos.conversion.keys.videocrafter09``), and kernels have two dimensions where the original's
+have a third of size 1.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The small networks of the Shapes world: CLIP, classifiers, towers."""

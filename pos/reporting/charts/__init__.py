@@ -1,0 +1,1 @@
+"""Curves, dot plots and heat maps as SVG."""
