@@ -172,12 +172,6 @@ def jsonable(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def json_text(record: Mapping[str, Any]) -> str:
-    """A record as JSON with one key a line: nearly as readable as indented JSON, and four times faster."""
-    lines = (f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in record.items())
-    return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
 def read_json(path: Path, parse: Callable[[dict[str, Any]], Parsed] = dict) -> Parsed:
     """Read a JSON file that this package wrote.
 

@@ -18,7 +18,7 @@ from pos.data.video.writing import write_lossless, write_preview
 from pos.errors import PosError
 from pos.pipeline import Pipeline
 from pos.provenance import Provenance, Request, Sample
-from pos.storage import json_text, lock_folder, read_json, write_atomic
+from pos.storage import lock_folder, read_json, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,8 @@ class VideoFolder:
         preview = self.file(sample.request, "gif")
         if self.preview_fps is not None:
             write_preview(preview, sample.video, self.preview_fps)
-        write_atomic(self.file(sample.request, "json"), json_text(sample.provenance.to_json()))
+        record = json.dumps(sample.provenance.to_json(), indent=1, ensure_ascii=False)
+        write_atomic(self.file(sample.request, "json"), record + "\n")
         if self.preview_fps is not None:
             log.info("%s", preview)
 
