@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pos.data.video.real import RealVideos
+from pos.data.benchmarks.real_videos import RealVideos
 from pos.errors import PosError
 from pos.evaluation.detectors.base import Detectors
 from pos.evaluation.extraction import gather

@@ -12,8 +12,8 @@ import torch
 
 from pos.data.benchmarks.benchmark import Benchmark
 from pos.data.benchmarks.manifest import Manifest
+from pos.data.benchmarks.real_videos import RealVideos
 from pos.data.video.reading import Original
-from pos.data.video.real import RealVideos
 from pos.devices import resolve_device
 from pos.errors import PosError
 from pos.evaluation.detectors.base import Detectors

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pos.data.video.real import RealVideos
+from pos.data.benchmarks.real_videos import RealVideos
 from pos.data.video.writing import write_lossless
 from pos.errors import PosError, require
 from pos.evaluation.detectors.base import Detectors

@@ -8,9 +8,9 @@ import math
 import pytest
 import torch
 
+from pos.data.benchmarks.real_videos import RealVideos
 from pos.data.benchmarks.shapes import ShapesBenchmark
 from pos.data.shapes.world import draw_scenes, render
-from pos.data.video.real import RealVideos
 from pos.data.video.writing import write_lossless
 from pos.errors import PosError
 from pos.evaluation import gathering, run

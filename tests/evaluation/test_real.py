@@ -7,8 +7,8 @@ import shutil
 import pytest
 import torch
 
+from pos.data.benchmarks.real_videos import RealVideos
 from pos.data.shapes.world import draw_scenes, render
-from pos.data.video.real import RealVideos
 from pos.data.video.writing import write_lossless
 from pos.errors import PosError
 from pos.evaluation.frames import REAL, Frames

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from pos.data.benchmarks.real_videos import RealVideos
 from pos.data.video.reading import read_video
-from pos.data.video.real import RealVideos
 from pos.evaluation.detectors.base import Detectors
 from pos.evaluation.detectors.paper import InceptionFeatures
 from pos.evaluation.frames import Frames

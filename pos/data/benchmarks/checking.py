@@ -11,10 +11,10 @@ from tqdm.auto import tqdm
 
 from pos.data.benchmarks.benchmark import Benchmark
 from pos.data.benchmarks.manifest import Item, Manifest
+from pos.data.benchmarks.real_videos import digest_of
 from pos.data.video.faults import Fault, Faults
 from pos.data.video.listing import find_videos
 from pos.data.video.reading import count_frames
-from pos.data.video.real import digest_of
 from pos.errors import PosError
 
 log = logging.getLogger(__name__)
