@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 def prefetched(items: Iterable[Item], prepare: Callable[[Item], Result]) -> Iterator[Result]:
     """``prepare(item)`` of each item in order; the next one is prepared while the caller works on one.
 
-    At most two results exist at a time besides the caller's. An exception of ``prepare`` is raised where its
+    At most one result exists besides the caller's. An exception of ``prepare`` is raised where its
     result is due, and a caller that stops early waits for the preparation under way.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as worker:

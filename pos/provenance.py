@@ -15,6 +15,7 @@ from pos.ona.inversion import Inverted
 from pos.ona.mixture import NoiseStatistics
 from pos.ona.reconstruction import Reconstruction
 from pos.retrieval import Neighbour
+from pos.spr.engines import current_names
 from pos.spr.rewriting import Rewrite
 from pos.storage import jsonable
 
@@ -249,7 +250,7 @@ class Provenance:
             prompt=record["prompt"],
             id=record["id"],
             seed=record["seed"],
-            rewrite=_rewrite(record["rewrite"]) if record["rewrite"] else None,
+            rewrite=Rewrite(**current_names(record["rewrite"])) if record["rewrite"] else None,
             neighbours=[Neighbour(**neighbour) for neighbour in record["neighbours"]],
             inversion=InversionRecord.from_json(record["inversion"]) if record["inversion"] else None,
             eta=float(record.get("eta", settings.method.eta)),
@@ -258,11 +259,6 @@ class Provenance:
             seconds=Seconds(**record["seconds"]),
             settings=settings,
         )
-
-
-def _rewrite(record: Mapping[str, Any]) -> Rewrite:
-    """A stored rewrite; earlier versions wrote ``heard`` for ``answered``."""
-    return Rewrite(**{"answered" if name == "heard" else name: value for name, value in record.items()})
 
 
 @dataclass(frozen=True)

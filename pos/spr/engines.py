@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pos.errors import PosError
 
@@ -27,6 +27,11 @@ class Reply:
     instruction_tokens: int = 0
     reply_tokens: int = 0
     seconds: float = 0.0
+
+
+def current_names(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a stored reply or rewrite; earlier versions wrote ``heard`` for ``answered``."""
+    return {"answered" if name == "heard" else name: value for name, value in record.items()}
 
 
 class Engine(Protocol):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pos.errors import PosError
 from pos.spr.cleaning import clean_reply, is_refusal, one_line
-from pos.spr.engines import Engine, Reply
+from pos.spr.engines import Engine, Reply, current_names
 from pos.spr.instruction import InstructionTemplate
 from pos.storage import RecordCache, content_hash
 
@@ -219,12 +219,19 @@ class Rewriter:
     def _key(self, question: Question, attempt: int) -> str:
         return content_hash(question.instruction, self.engine.fingerprint, attempt, self.seed)
 
+    def _reply(self, key: str) -> Reply:
+        """The reply to a request of this run, or of an earlier one where the model answered it."""
+        record = self._answered.get(key)
+        return self._unanswered[key] if record is None else Reply(**current_names(record))
+
     def _judge(
         self, questions: Sequence[Question], attempt: int, encoder: Similarity
     ) -> Iterator[tuple[Question, Rewrite]]:
         """Each question with the outcome of its reply in this attempt."""
         keys = [self._key(question, attempt) for question in questions]
-        replies = [self._unanswered.get(key) or _stored_reply(self._answered.get(key)) for key in keys]
+        replies = [
+            self._unanswered.get(key) or Reply(**current_names(self._answered.get(key) or {})) for key in keys
+        ]
         clean = one_line if self.template is None else clean_reply
         texts = [clean(reply.text) for reply in replies]
         said = [(question.prompt, text) for question, text in zip(questions, texts, strict=True) if text]
@@ -270,8 +277,3 @@ def describe(summary: dict[str, Any]) -> str:
         f"{f' ({reasons})' if reasons else ''}; {summary['instruction_tokens']} tokens read, "
         f"{summary['reply_tokens']} written"
     )
-
-
-def _stored_reply(record: dict[str, Any] | None) -> Reply:
-    """A cached reply; earlier versions wrote ``heard`` for ``answered``."""
-    return Reply(**{"answered" if name == "heard" else name: value for name, value in (record or {}).items()})
