@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from pos.errors import PosError
 from pos.networks.autoencoder import to_pixels, to_unit_range
 
+if TYPE_CHECKING:
+    from pos.networks.autoencoder import Autoencoder
 
-def spatial_factor(vae: AutoencoderKL) -> int:
+
+def spatial_factor(vae: Autoencoder) -> int:
     """Pixels of a latent's side."""
     return 2 ** (len(vae.config.block_out_channels) - 1)
 
@@ -25,7 +29,7 @@ class FrameCodec:
     """
 
     def __init__(
-        self, vae: AutoencoderKL, device: torch.device, dtype: torch.dtype, frames_at_once: int = 256
+        self, vae: Autoencoder, device: torch.device, dtype: torch.dtype, frames_at_once: int = 256
     ) -> None:
         # Past diffusers' own ``to``, which warns of every cast even where no layer has to stay in float32.
         nn.Module.to(vae, device, dtype, memory_format=torch.channels_last)

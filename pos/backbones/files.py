@@ -7,18 +7,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-from transformers.initialization import no_init_weights
 
 from pos.backbones.text import ClipText
 from pos.diffusion.levels import LevelTable, ddim_levels
 from pos.errors import PosError
 from pos.networks.weights import misfit, read_state
 from pos.storage import content_hash, file_digest
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -125,6 +126,8 @@ class DiffusersFolder:
             PosError: a file is absent, unreadable, or does not fit the network (the first ten names of each
                 kind are given).
         """
+        from transformers.initialization import no_init_weights
+
         with no_init_weights():  # random weights of this size take a while, and none of them stays
             network = build(self.config(f"{part}/config.json"))
         expected = network.state_dict()
@@ -140,6 +143,8 @@ class DiffusersFolder:
 
     def vae(self) -> AutoencoderKL:
         """The autoencoder."""
+        from diffusers import AutoencoderKL
+
         return self.load("vae", AutoencoderKL.from_config)
 
     def text(self) -> ClipText:
@@ -152,6 +157,8 @@ class DiffusersFolder:
         Raises:
             PosError: a file of it is absent or unreadable.
         """
+        from transformers import CLIPTokenizer
+
         files = self._tokenizer_files(part)
         try:
             return CLIPTokenizer.from_pretrained(files[0].parent, local_files_only=True)
@@ -183,6 +190,8 @@ class DiffusersFolder:
 
 def build_text(config: Mapping[str, Any]) -> CLIPTextModel:
     """transformers' CLIP text model from its ``config.json``."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
     return CLIPTextModel(CLIPTextConfig(**config))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from pos.backbones.base import Backbone, Conditioning, Defaults
@@ -15,6 +15,9 @@ from pos.devices import bound_threads, memory_advice, resolve_device, resolve_pr
 from pos.diffusion.levels import Level, LevelTable
 from pos.errors import PosError
 from pos.networks.acceleration import Acceleration, accelerate, channels_last
+
+if TYPE_CHECKING:
+    from pos.networks.autoencoder import Autoencoder
 
 
 class LatentDiffusion(Backbone):
@@ -44,7 +47,7 @@ class LatentDiffusion(Backbone):
     def __init__(
         self,
         unet: nn.Module,
-        vae: AutoencoderKL,
+        vae: Autoencoder,
         text: TextEncoder,
         *,
         name: str,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from pos.backbones.base import Defaults
 from pos.backbones.files import DiffusersFolder, fingerprint
@@ -25,6 +25,9 @@ from pos.networks.shapes.clip import load_clip
 from pos.networks.tokenizer import load_tokenizer
 from pos.networks.weights import load_weights
 from pos.storage import content_hash, file_digest, locate
+
+if TYPE_CHECKING:
+    from pos.networks.autoencoder import Autoencoder
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +130,8 @@ def load_stable_diffusion(
 
 def _full_size(published: DiffusersFolder, unet: str | None) -> InflatedUNet:
     """The network at the size of a published image UNet, with its own weights or the image model's."""
+    from diffusers import UNet2DConditionModel
+
     network = InflatedUNet(**unet2d_config(published.config("unet/config.json")))
     if unet is None:
         log.warning(
@@ -143,6 +148,6 @@ def _full_size(published: DiffusersFolder, unet: str | None) -> InflatedUNet:
     return network
 
 
-def _unit(unet: InflatedUNet, vae: AutoencoderKL) -> int:
+def _unit(unet: InflatedUNet, vae: Autoencoder) -> int:
     """Pixels that height and width are multiples of: the autoencoder halves them, then the network."""
     return 2 ** (len(vae.config.block_out_channels) + len(unet.config["block_out_channels"]) - 2)

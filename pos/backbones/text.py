@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
-from transformers.modeling_outputs import ModelOutput
 
 from pos.errors import PosError
 from pos.networks.tokenizer import dropped_text, tokenize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from transformers.modeling_outputs import ModelOutput
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +32,11 @@ class TextEncoder(Protocol):
 
 
 class ClipText:
-    """A frozen CLIP text model of transformers with its tokenizer.
+    """A frozen CLIP text model with its tokenizer.
 
     Args:
-        model: ``CLIPTextModel``, its bare transformer, or ``CLIPTextModelWithProjection``.
+        model: transformers' ``CLIPTextModel``, its bare transformer, ``CLIPTextModelWithProjection``, or the
+            ``TextTransformer`` of Shapes.
         tokenizer: its ``model_max_length`` is the length of every text.
         hidden_state: what the context is: the ``last`` hidden state, after the final norm, or the
             ``penultimate`` one, before it (Stable Diffusion XL).

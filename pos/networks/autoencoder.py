@@ -1,17 +1,41 @@
-"""The KL autoencoder of the latent space: diffusers' AutoencoderKL, its configuration in the weights file."""
+"""The KL autoencoder of the latent space on disk, and the pixels around it.
+
+diffusers' AutoencoderKL is trained, converted and saved; a file is loaded as our ``KLAutoencoder``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from pos.errors import PosError
+from pos.networks.kl_autoencoder import KLAutoencoder
 from pos.networks.weights import load_weights, read_config, save_weights
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from diffusers import AutoencoderKL
+
+    Autoencoder: TypeAlias = AutoencoderKL | KLAutoencoder
+
+FIXED = {
+    "act_fn": "silu",
+    "in_channels": 3,
+    "out_channels": 3,
+    "mid_block_add_attention": True,
+    "use_quant_conv": True,
+    "use_post_quant_conv": True,
+    "latents_mean": None,
+    "latents_std": None,
+    "shift_factor": None,
+}
+"""What a configuration of AutoencoderKL may say beside the arguments of ``KLAutoencoder``."""
+SIZES = ("block_out_channels", "latent_channels", "norm_num_groups", "layers_per_block", "scaling_factor")
 
 
 def build_autoencoder(config: Mapping[str, Any]) -> AutoencoderKL:
@@ -24,6 +48,8 @@ def build_autoencoder(config: Mapping[str, Any]) -> AutoencoderKL:
     Raises:
         PosError: an argument that AutoencoderKL does not know.
     """
+    from diffusers import AutoencoderKL
+
     levels = len(config["block_out_channels"])
     blocks = {
         "down_block_types": ("DownEncoderBlock2D",) * levels,
@@ -41,18 +67,20 @@ def save_autoencoder(autoencoder: AutoencoderKL, path: Path | str) -> None:
     save_weights(autoencoder, path, config)
 
 
-def load_autoencoder(path: Path | str) -> AutoencoderKL:
-    """An AutoencoderKL in evaluation mode from a safetensors file whose metadata holds its configuration.
+def load_autoencoder(path: Path | str) -> KLAutoencoder:
+    """The autoencoder in evaluation mode from a safetensors file whose metadata holds its configuration.
 
     Raises:
-        PosError: the file is absent, no safetensors file, without configuration, or does not fit it.
+        PosError: the file is absent, no safetensors file, without configuration, does not fit it, or is of an
+            autoencoder with other layers.
     """
     config = read_config(path)
     if "block_out_channels" not in config:
-        raise PosError(
-            f"{path} holds no autoencoder configuration (its metadata lacks 'block_out_channels')."
-        )
-    autoencoder = build_autoencoder(config)
+        raise PosError(f"{path} holds no autoencoder configuration: 'block_out_channels' is missing there.")
+    for name, value in FIXED.items():
+        if config.get(name, value) != value:
+            raise PosError(f"{path} has {name}={config[name]!r}; the only autoencoders here have {value!r}.")
+    autoencoder = KLAutoencoder(**{name: config[name] for name in SIZES if name in config})
     load_weights(autoencoder, path)
     return autoencoder.eval().requires_grad_(False)
 
@@ -67,7 +95,7 @@ def to_pixels(images: Tensor) -> Tensor:
     return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def reconstruct(autoencoder: AutoencoderKL, videos: Tensor) -> Tensor:
+def reconstruct(autoencoder: Autoencoder, videos: Tensor) -> Tensor:
     """Videos uint8 (b, f, c, h, w) through the posterior mean and back, frame by frame, same layout."""
     frames = to_unit_range(videos.flatten(0, 1))
     latents = autoencoder.encode(frames).latent_dist.mean

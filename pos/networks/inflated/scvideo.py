@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor, nn
 
 from pos.networks.inflated.blocks import (
@@ -24,6 +23,7 @@ from pos.networks.inflated.blocks import (
 from pos.networks.inflated.sizes import Sizes, published_sizes
 from pos.networks.inflated.trunk import InflatedTrunk, Inflation
 from pos.networks.layers.feed_forward import FeedForward
+from pos.networks.layers.time_embedding import sinusoids
 from pos.networks.weights import rebuild, save_weights
 from pos.storage import locate
 
@@ -44,7 +44,7 @@ class OrderedTemporalAttention(TemporalAttention):
 
     def forward(self, tokens: Tensor) -> Tensor:
         frames, dim = tokens.shape[1], tokens.shape[3]
-        positions = get_timestep_embedding(torch.arange(frames, device=tokens.device), dim)
+        positions = sinusoids(torch.arange(frames, device=tokens.device), dim)
         return super().forward(tokens + positions.to(tokens.dtype)[:, None])
 
 

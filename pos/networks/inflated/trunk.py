@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -21,6 +20,7 @@ from pos.errors import PosError
 from pos.networks.inflated.blocks import InflatedTransformer, Resnet, TemporalConv, VideoGroupNorm
 from pos.networks.inflated.sizes import Sizes
 from pos.networks.layers.resampling import Downsample, Upsample
+from pos.networks.layers.time_embedding import TimestepEmbedding, Timesteps
 
 
 class Inflation(NamedTuple):
@@ -61,7 +61,7 @@ class InflatedTrunk(nn.Module):
         widths, layers, in_channels = sizes.block_out_channels, sizes.layers_per_block, sizes.in_channels
         temb = 4 * widths[0]
 
-        self.time_proj = Timesteps(widths[0], flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_proj = Timesteps(widths[0])
         self.time_embedding = TimestepEmbedding(widths[0], temb)
         self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
 

@@ -10,18 +10,18 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from pos.errors import PosError
+from pos.networks.shapes.text_tower import TextConfig, TextTower
 from pos.networks.shapes.towers import FrameTower, TemporalMixer
 from pos.networks.weights import rebuild, save_weights
 
 
 class ShapesCLIP(nn.Module):
-    """CLIP over videos: transformers' CLIP text tower, a frame tower and, for clips, a mixer over frames.
+    """CLIP over videos: a text tower, a frame tower and, for clips, a mixer over frames.
 
     Args:
-        text: arguments of transformers' ``CLIPTextConfig``; ``eos_token_id`` is where the text is pooled.
+        text: arguments of ``TextConfig``; ``eos_token_id`` is where the text is pooled.
         visual: arguments of ``FrameTower`` (widths, dim, grid) and, when temporal, ``layers`` of
             ``TemporalMixer``.
         embed_dim: length of the shared embedding.
@@ -39,7 +39,7 @@ class ShapesCLIP(nn.Module):
             "embed_dim": embed_dim,
             "temporal": temporal,
         }
-        self.text = CLIPTextModelWithProjection(CLIPTextConfig(**text, projection_dim=embed_dim))
+        self.text = TextTower(TextConfig(**text), embed_dim)
         tower = {name: value for name, value in visual.items() if name != "layers"}
         self.tower = FrameTower(**tower)
         self.mixer = TemporalMixer(tower["dim"], visual["layers"]) if temporal else None
@@ -51,8 +51,7 @@ class ShapesCLIP(nn.Module):
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Token ids (b, n) to unit embeddings (b, embed_dim), pooled at the first end-of-text token.
 
-        The tower is causal, so padding after that token changes nothing and the mask may be left out. We pool
-        ourselves: transformers takes the largest id, not the end of text, when ``eos_token_id`` is 2.
+        The tower is causal, so padding after that token changes nothing and the mask may be left out.
         """
         states = self.text.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         ends = (input_ids == self.text.config.eos_token_id).int().argmax(-1)

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pos.errors import PosError
 from pos.networks.layers.group_norm import GroupNorm
 from pos.networks.layers.resampling import Downsample, Upsample
+from pos.networks.layers.time_embedding import TimestepEmbedding, Timesteps
 from pos.networks.unet3d.blocks import ResnetBlock, SpatialTransformer, TemporalConvLayer, TemporalTransformer
 
 FIRST_HEADS = 8  # of the temporal transformer before the first level
@@ -80,7 +80,7 @@ class UNet3D(nn.Module):
         first, temb = widths[0], 4 * widths[0]
         shared = _Shared(temb, cross_attention_dim, head_dim, groups, temporal_conv, relative_positions)
 
-        self.time_proj = Timesteps(first, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_proj = Timesteps(first)
         self.time_embedding = TimestepEmbedding(first, temb)
         if fps_embedding:
             self.fps_embedding = TimestepEmbedding(first, temb)
