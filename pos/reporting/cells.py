@@ -11,7 +11,6 @@ from pos.metrics.registry import registered
 MARKS = {"better": "✓", "worse": "✗"}
 LEGEND = "✓ better and ✗ worse than the first row: the 95% interval of the paired difference leaves out 0."
 ABSENT = "\N{EN DASH}"
-UNTRANSCRIBED = "not transcribed"
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -52,7 +51,6 @@ class Cell:
         verdict: better, worse or undecided.
         reason: why there is no value, one sentence, where something kept it from being measured.
         published, published_delta: the paper's value and its difference from that of the same first row.
-        untranscribed: whether the paper gives a value that is not transcribed.
     """
 
     value: float | None
@@ -65,7 +63,6 @@ class Cell:
     reason: str | None = None
     published: float | None = None
     published_delta: float | None = None
-    untranscribed: bool = False
 
     @property
     def mark(self) -> str:
@@ -110,9 +107,7 @@ def bounds(cell: Cell, column: Column) -> str:
 
 def published(cell: Cell, column: Column) -> str:
     """The paper's value as text."""
-    if cell.published is None:
-        return UNTRANSCRIBED if cell.untranscribed else ABSENT
-    return _plain(cell.published, column)
+    return ABSENT if cell.published is None else _plain(cell.published, column)
 
 
 def published_change(cell: Cell, column: Column) -> str:

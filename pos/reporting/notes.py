@@ -30,16 +30,11 @@ def gaps(rows: dict[str, dict[str, Cell]], columns: Sequence[Column]) -> list[st
 
 
 def beside(paper: Published, results: dict[str, Any], rows: dict[str, dict[str, Cell]]) -> list[str]:
-    """Where the paper's numbers come from, which are not transcribed, and which settings differ."""
+    """The source of the paper's numbers, and which settings differ."""
     cells = [cell for row in rows.values() for cell in row.values()]
     sentences = []
     if any(cell.published is not None for cell in cells):
         sentences.append(f"Lines called paper: as published in {PAPER}, without intervals.")
-    if not paper.rows or any(cell.untranscribed for cell in cells):
-        sentences.append(
-            f"Published values not transcribed: fill in the column value of {paper.path.name} from {PAPER} "
-            "(published=FOLDER reads your copy)."
-        )
     for key, row in results["rows"].items():
         for name, theirs in paper.settings(key).items():
             ours = row["method"][name]

@@ -1,7 +1,7 @@
 """The paper's Tables 1 to 4, which tables show beside our numbers of the same setting.
 
-They are CSV files that a reader can fill in or replace: one line for each number, with an empty value for a
-number that is not transcribed. They are never shown beside results on Shapes, which is another benchmark.
+They are CSV files with one line for each number, which a reader can replace. They are never shown beside
+results on Shapes, which is another benchmark.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class PublishedRow:
     """A row of a published table.
 
     Attributes:
-        eta, gamma: its settings; None where the row has none, or where they are not transcribed.
-        values: by metric; None for a number that is not transcribed.
+        eta, gamma: its settings; None where the row has none.
+        values: by metric.
     """
 
     eta: float | None
     gamma: float | None
-    values: dict[str, float | None]
+    values: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Published:
 
     Attributes:
         path: the file.
-        rows: by key of the study's rows; empty where nothing of the table is transcribed.
+        rows: by key of the study's rows.
     """
 
     path: Path
     rows: dict[str, PublishedRow]
 
     def value(self, row: str, metric: str) -> float | None:
-        """The paper's number; None where it gives none or none is transcribed."""
+        """The paper's number; None where it gives none."""
         return self.rows[row].values.get(metric) if row in self.rows else None
 
     def delta(self, row: str, first: str, metric: str) -> float | None:
@@ -63,15 +63,9 @@ class Published:
         pairs = {"eta": found.eta, "gamma": found.gamma}
         return {name: number for name, number in pairs.items() if number is not None}
 
-    def untranscribed(self, row: str, metric: str) -> bool:
-        """Whether the paper gives a number that is not transcribed."""
-        return row in self.rows and self.rows[row].values.get(metric, 0.0) is None
-
 
 def find_published(study: str, backbone: str, benchmark: str, folder: Path | None = None) -> Published | None:
     """The paper's numbers for a study, or None where it has none for this backbone and benchmark.
-
-    A file without lines means that nothing of its table is transcribed; it is returned in any setting.
 
     Args:
         study: its name; ``NAME.csv`` is looked for.
@@ -79,8 +73,8 @@ def find_published(study: str, backbone: str, benchmark: str, folder: Path | Non
         folder: of the files; None takes the shipped ones.
 
     Raises:
-        PosError: the folder or a column of the file is missing, a value is no number, a number is given
-            twice, or the file names Shapes.
+        PosError: the folder or a column of the file is missing, a value is missing or no number, a number is
+            given twice, or the file names Shapes.
     """
     if folder is not None and not Path(folder).is_dir():
         raise PosError(f"published={folder} is no folder: give a copy of pos/assets/paper.")
@@ -89,7 +83,7 @@ def find_published(study: str, backbone: str, benchmark: str, folder: Path | Non
         return None
     found = [line for _, line in read_csv(path, "published table", _COLUMNS, comments=True)]
     rows = _rows(path, found, backbone, benchmark)
-    return Published(path, rows) if rows or not found else None
+    return Published(path, rows) if rows else None
 
 
 def _rows(
@@ -104,21 +98,21 @@ def _rows(
         if (line["backbone"], line["benchmark"]) != (backbone, benchmark):
             continue
         method, metric = line["method"], line["metric"]
-        eta, gamma, value = (_number(path, line[name]) for name in ("eta", "gamma", "value"))
+        eta, gamma = (_number(path, line[name]) if line[name].strip() else None for name in ("eta", "gamma"))
         row = rows.setdefault(method, PublishedRow(eta, gamma, {}))
         if (row.eta, row.gamma) != (eta, gamma):
             raise PosError(f"{path} gives {method} of {backbone} on {benchmark} two settings.")
         if metric in row.values:
             raise PosError(f"{path} gives {metric} of {method} of {backbone} on {benchmark} twice.")
-        row.values[metric] = value
+        row.values[metric] = _number(path, line["value"])
     return rows
 
 
-def _number(path: Path, text: str) -> float | None:
+def _number(path: Path, text: str) -> float:
     try:
-        number = float(text) if text.strip() else None
-    except ValueError as error:
-        raise PosError(f"{path} holds {text!r} where only a number or nothing is allowed.") from error
-    if number is not None and math.isnan(number):
-        raise PosError(f"{path} holds {text!r} where only a number or nothing is allowed.")
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        raise PosError(f"{path} holds {text!r} where only a number is allowed.")
     return number

@@ -205,7 +205,6 @@ def _cell(key: str, row: dict[str, Any], column: Column, paper: Published | None
             paper.value(key, column.key),
             paper.delta(key, first, column.key),
         )
-        found["untranscribed"] = paper.untranscribed(key, column.key)
     if column.better and row["differences"] and column.key in row["differences"]:
         delta = row["differences"][column.key]
         found |= {"delta": delta["value"], "delta_low": delta["low"], "delta_high": delta["high"]}
