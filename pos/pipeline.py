@@ -6,12 +6,12 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,8 +22,10 @@ from pos.diffusion.ddim import Guided, sample
 from pos.diffusion.noise import base_noise, sample_generators
 from pos.errors import PosError
 from pos.method import Method
-from pos.ona.inversion import Inverted, Inverter
-from pos.ona.mixture import mix, noise_statistics
+from pos.noise.build import build_source
+from pos.noise.choice import choose_clips
+from pos.noise.source import NoiseSource
+from pos.ona.mixture import noise_statistics
 from pos.ona.npnet import NPNet
 from pos.ona.reconstruction import Check
 from pos.prefetch import prefetched
@@ -31,7 +33,7 @@ from pos.provenance import PipelineSettings, Plan, Provenance, Request, Sample
 from pos.retrieval import Neighbour, Retriever
 from pos.spr.hybrid import HybridSemantics, rewritten_steps
 from pos.spr.rewriting import Rewrite, Rewriter
-from pos.storage import RecordCache, TensorCache, content_hash
+from pos.storage import content_hash
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +91,10 @@ class Pipeline:
         if not (isinstance(self.guidance, int | float) and 0 <= self.guidance < math.inf):
             raise PosError(f"guidance={self.guidance} is not allowed: it is a number from 0, 1 for none.")
         self.guidance = float(self.guidance)  # 4 and 4.0 are one setting: they must hash alike
-        if self.retriever is None and self.method.retrieves:
+        if self.retriever is None and self.method.needs_pool:
             raise PosError(
-                "The method retrieves from a pool, but there is none: choose pool=shapes or pool=folder."
+                "The method takes clips or captions of a pool, but there is none: choose pool=shapes or "
+                "pool=folder."
             )
         if self.method.rewrites and self.rewriter is None:
             raise PosError("The method rewrites prompts, but there is no rewriter: choose rewriter=shapes.")
@@ -101,11 +104,13 @@ class Pipeline:
     @property
     def config_hash(self) -> str:
         """Hash of everything that decides the pixels of a video, except its prompt and seed."""
-        parts: list[Any] = [asdict(self.method.effective), self.steps, self.guidance]
+        parts: list[Any] = [self.method.identity, self.steps, self.guidance]
         parts += [self.frames, self.height, self.width, self.negative_prompt]
         parts += [self.backbone.fingerprint, str(self.backbone.dtype)]
         if self.method.retrieves:
             parts += [self.retriever.pool.fingerprint, self.retriever.encoder.fingerprint]
+        elif self.method.needs_pool:
+            parts.append(self.retriever.pool.fingerprint)
         if self.method.rewrites:
             parts.append(self.rewriter.fingerprint)
         if self.method.predicts:
@@ -149,6 +154,21 @@ class Pipeline:
         rewrites = self._rewrite([request.prompt for request in requests])[1]
         return [request for request, rewrite in zip(requests, rewrites, strict=True) if rewrite.answered]
 
+    @cached_property
+    def _source(self) -> NoiseSource:
+        """What makes the noise that denoising starts from."""
+        return build_source(
+            self.method,
+            self.backbone,
+            pool=self.retriever.pool if self.method.needs_pool else None,
+            npnet=self.npnet,
+            steps=self.steps,
+            size=(self.frames, self.height, self.width),
+            batch_size=self.batch_size * (1 if self.guidance == 1 else 2),  # clips need no guidance
+            check=self.inversion_check,
+            cache=self.cache_dir,
+        )
+
     def _size(self) -> str:
         """The settings that decide how much memory is needed, and how to need less."""
         return (
@@ -158,67 +178,26 @@ class Pipeline:
         )
 
     def _plan(self, requests: Sequence[Request]) -> list[Plan]:
-        """Neighbours (Eq. 3, 6), rewrites (Eq. 7) and inverted noises (Eq. 2) of the requests."""
+        """Neighbours (Eq. 3, 6), rewrites (Eq. 7) and what the noise source makes of clips (Eq. 2)."""
         neighbours, rewrites = self._rewrite([request.prompt for request in requests])
-        inverts = self.method.inverts
-        inverted = self._invert([found[0] for found in neighbours]) if inverts else [None] * len(requests)
-        return [Plan(*parts) for parts in zip(requests, neighbours, rewrites, inverted, strict=True)]
+        clips: list[list[Neighbour]] = [[] for _ in requests]
+        if self.method.takes_clips:
+            clips = choose_clips(requests, self.method, self.retriever)
+        guides = self._source.prepare(clips)
+        return [Plan(*parts) for parts in zip(requests, neighbours, rewrites, guides, strict=True)]
 
     def _rewrite(self, prompts: Sequence[str]) -> tuple[list[list[Neighbour]], list[Rewrite | None]]:
         """The neighbours of each prompt and its rewrite, empty and None where the method needs none."""
         neighbours: list[list[Neighbour]] = [[] for _ in prompts]
         rewrites: list[Rewrite | None] = [None for _ in prompts]
         k = self.rewriter.references if self.method.rewrites else 1
-        if self.method.inverts or (self.method.rewrites and k):  # k = 0 rewrites without references
+        nearest = self.method.takes_clips and self.method.neighbour == "nearest"
+        if nearest or (self.method.rewrites and k):  # k = 0 rewrites without references
             neighbours = self.retriever.nearest(prompts, max(k, 1))
         if self.method.rewrites:
             references = [[neighbour.caption for neighbour in found[:k]] for found in neighbours]
             rewrites = self.rewriter.rewrite(prompts, references, self.retriever.encoder)
         return neighbours, rewrites
-
-    def _invert(self, nearest: Sequence[Neighbour]) -> list[Inverted]:
-        """The guided noise of each request's nearest clip; a clip of several requests is inverted once."""
-        inverter = Inverter(
-            self.backbone,
-            TensorCache(self.cache_dir, "inversions"),
-            steps=self.steps,
-            method=self.method.inversion,
-            batch_size=self.batch_size * (1 if self.guidance == 1 else 2),  # inverting has no guidance
-            check=self.inversion_check is not None,
-        )
-        clips = sorted({neighbour.index for neighbour in nearest})
-        keys, loaded = self._clip_keys(inverter, clips)
-        inverted = inverter.of_keys(
-            keys,
-            lambda place: loaded[clips[place]] if clips[place] in loaded else self._clips([clips[place]])[0],
-            lambda batches, total: tqdm(batches, "Inverting", total, unit="batch", disable=not total),
-        )
-        if self.inversion_check is not None:
-            ids = [self.retriever.pool.ids[clip] for clip in clips]
-            found = [result.reconstruction.psnr for result in inverted]
-            self.inversion_check.warn(dict(zip(ids, found, strict=True)))
-        by_clip = dict(zip(clips, inverted, strict=True))
-        return [by_clip[neighbour.index] for neighbour in nearest]
-
-    def _clips(self, indices: Sequence[int]) -> list[Tensor]:
-        return self.retriever.pool.videos(indices, self.frames, self.height, self.width)
-
-    def _clip_keys(self, inverter: Inverter, clips: Sequence[int]) -> tuple[list[str], dict[int, Tensor]]:
-        """The cache key of each clip's inversion, which hashes its pixels, and the clips loaded for that.
-
-        Keys are remembered by the hash of the clip's content where the pool has one, so that a clip whose
-        inversion is cached is neither rendered nor decoded again.
-        """
-        contents, size = self.retriever.pool.contents, [self.frames, self.height, self.width]
-        known = None if contents is None else RecordCache(self.cache_dir, "clip_keys")
-        names = {clip: contents and content_hash(contents[clip], size, *inverter.settings) for clip in clips}
-        new = [clip for clip in clips if known is None or known.get(names[clip]) is None]
-        loaded = dict(zip(new, self._clips(new), strict=True))
-        keys = {clip: inverter.key(video) for clip, video in loaded.items()}
-        if known is not None:
-            known.put_all({names[clip]: key for clip, key in keys.items()})
-            keys = {clip: known.get(names[clip]) for clip in clips}
-        return [keys[clip] for clip in clips], loaded
 
     def _base_noise(self, plans: Sequence[Plan]) -> Tensor:
         """eps of Eq. 4, (b, c, f, h, w), one draw for each id and seed."""
@@ -230,50 +209,31 @@ class Pipeline:
     ) -> Iterator[Sample]:
         started = time.perf_counter()
         ids, seeds = [plan.request.id for plan in plans], [plan.request.seed for plan in plans]
-        eps_start, predicted = self._mix(eps.to(self.backbone.device), plans)
-        guided = Guided(self.backbone.predict, self._semantics(plans).at, self._empty(plans), self.guidance)
+        whole = self.backbone.levels(self.steps)
+        start = self._source.start(eps.to(self.backbone.device), plans, whole)
+        table = whole.first(self._source.steps(whole))
+        semantics, skipped = self._semantics(plans), whole.steps - table.steps
+        guided = Guided(
+            self.backbone.predict,
+            lambda index: semantics.at(index + skipped),
+            self._empty(plans),
+            self.guidance,
+        )
         generators = sample_generators(ids, seeds, "ddim_eta") if self.method.ddim_eta > 0 else None
         latents = sample(
             guided,
-            eps_start,
-            self.backbone.levels(self.steps),
+            start.noise,
+            table,
             ddim_eta=self.method.ddim_eta,
             generators=generators,
             progress=_by_step,
         )
-        videos, statistics = self.backbone.decode(latents), noise_statistics(eps_start)
+        videos, statistics = self.backbone.decode(latents), noise_statistics(start.noise)
         seconds = (time.perf_counter() - started) / len(plans)
-        evaluations = guided.evaluations + predicted
-        for plan, video, noise in zip(plans, videos, statistics, strict=True):
-            provenance = Provenance.of(plan, noise, self._eta(plan), evaluations, seconds, settings)
+        evaluations = guided.evaluations + start.evaluations
+        for plan, video, noise, eta in zip(plans, videos, statistics, start.etas, strict=True):
+            provenance = Provenance.of(plan, noise, eta, evaluations, seconds, settings)
             yield Sample(plan.request, video, provenance)
-
-    def _mix(self, eps: Tensor, plans: Sequence[Plan]) -> tuple[Tensor, int]:
-        """eps_mix of Eq. 4, and how many network evaluations the prediction of the guided noise took."""
-        if self.method.inverts:
-            guided_noise, evaluations = torch.stack([plan.inverted.noise for plan in plans]), 0
-        elif self.method.predicts:
-            requests = [plan.request for plan in plans]
-            prompts, ids, seeds = zip(
-                *[(request.prompt, request.id, request.seed) for request in requests], strict=True
-            )
-            guided_noise, evaluations = self.npnet.predict_noise(
-                prompts, ids, seeds, eps.shape[1:], self.steps
-            )
-        else:
-            return eps, 0
-        guided_noise = guided_noise.to(eps.device)
-        etas, preserving = [self._eta(plan) for plan in plans], self.method.variance_preserving
-        if len(set(etas)) == 1:
-            return mix(eps, guided_noise, etas[0], preserving), evaluations
-        rows = zip(eps.split(1), guided_noise.split(1), etas, strict=True)
-        return torch.cat([mix(own, guided, eta, preserving) for own, guided, eta in rows]), evaluations
-
-    def _eta(self, plan: Plan) -> float:
-        """The weight of a video's guided noise: the method's, unless its clip was badly inverted."""
-        if plan.inverted is None or self.inversion_check is None:
-            return self.method.eta
-        return self.inversion_check.eta(self.method.eta, plan.inverted.reconstruction.psnr)
 
     def _semantics(self, plans: Sequence[Plan]) -> HybridSemantics:
         """The conditioning of every step (Eq. 8); without a rewrite both halves are the original prompt."""

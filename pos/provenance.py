@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pos.backbones.base import Defaults
 from pos.method import Method
+from pos.ona.guide import Guide
 from pos.ona.inversion import Inverted
 from pos.ona.mixture import NoiseStatistics
 from pos.ona.reconstruction import Reconstruction
@@ -44,7 +45,7 @@ class Plan:
     request: Request
     neighbours: list[Neighbour]
     rewrite: Rewrite | None
-    inverted: Inverted | None
+    guide: Guide | None
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ class Provenance:
         prompt, id, seed: of the request.
         rewrite: of the prompt; None where the method does not rewrite.
         neighbours: the retrieved pairs, the nearest first.
+        clips: that guide the noise; none where the noise is not guided by clips.
         inversion: of the nearest clip; None where the method does not invert.
         eta: the weight of this video's guided noise in Eq. 4.
         start_noise: statistics of the noise that the denoising started from.
@@ -164,6 +166,7 @@ class Provenance:
     seed: int
     rewrite: Rewrite | None
     neighbours: list[Neighbour]
+    clips: list[Neighbour]
     inversion: InversionRecord | None
     eta: float
     start_noise: NoiseStatistics
@@ -186,13 +189,15 @@ class Provenance:
             sampling: seconds from the noise to the video.
             settings: those of the pipeline.
         """
-        inverted, rewrite = plan.inverted, plan.rewrite
+        guide, rewrite = plan.guide, plan.rewrite
+        inverted = guide.inverted if guide else None
         return cls(
             prompt=plan.request.prompt,
             id=plan.request.id,
             seed=plan.request.seed,
             rewrite=rewrite,
             neighbours=plan.neighbours,
+            clips=guide.clips if guide else [],
             inversion=InversionRecord.of(inverted) if inverted else None,
             eta=eta,
             start_noise=start_noise,
@@ -228,6 +233,7 @@ class Provenance:
             "rewritten_prompt": self.rewritten_prompt,
             "rewrite": asdict(self.rewrite) if self.rewrite else None,
             "neighbours": [asdict(neighbour) for neighbour in self.neighbours],
+            "clips": [asdict(clip) for clip in self.clips],
             "id": self.id,
             "seed": self.seed,
             "inversion": self.inversion.to_json() if self.inversion else None,
@@ -252,6 +258,7 @@ class Provenance:
             seed=record["seed"],
             rewrite=Rewrite(**current_names(record["rewrite"])) if record["rewrite"] else None,
             neighbours=[Neighbour(**neighbour) for neighbour in record["neighbours"]],
+            clips=_clips(record, settings.method),
             inversion=InversionRecord.from_json(record["inversion"]) if record["inversion"] else None,
             eta=float(record.get("eta", settings.method.eta)),
             start_noise=NoiseStatistics(**record["start_noise"]),
@@ -259,6 +266,12 @@ class Provenance:
             seconds=Seconds(**record["seconds"]),
             settings=settings,
         )
+
+
+def _clips(record: Mapping[str, Any], method: Method) -> list[Neighbour]:
+    """The clips that guided the noise; older records name the nearest neighbour alone."""
+    found = record.get("clips", record["neighbours"][:1] if method.inverts else [])
+    return [Neighbour(**clip) for clip in found]
 
 
 @dataclass(frozen=True)

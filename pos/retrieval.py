@@ -158,12 +158,15 @@ def _hash_of_model(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A pair of the pool found for a prompt: its index, id and caption, and the cosine similarity."""
+    """A pair of the pool found for a prompt: its index, id and caption, and the cosine similarity.
+
+    The similarity is None where the pair was drawn and not searched.
+    """
 
     index: int
     id: str
     caption: str
-    score: float
+    score: float | None
 
 
 class Retriever:

@@ -78,6 +78,7 @@ def known_provenance(**changes: Any) -> Provenance:
         "seed": 3,
         "rewrite": Rewrite("blue ring", True, 1, 0.5, None, 0.25, 20, 2),
         "neighbours": [Neighbour(0, "red", "a wall of red paint", 0.5)],
+        "clips": [Neighbour(0, "red", "a wall of red paint", 0.5)],
         "inversion": InversionRecord(
             evaluations=4,
             residual=1e-6,

@@ -49,7 +49,10 @@ def test_what_has_no_effect_is_the_plain_model():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"noise": "gaussian"}, r"method\.noise='gaussian' is unknown: choose none, inversion or npnet"),
+        (
+            {"noise": "gaussian"},
+            r"method\.noise='gaussian' is unknown: choose none, inversion, npnet, diffused or moment",
+        ),
         ({"eta": -0.1}, r"method\.eta=-0\.1 is not allowed: .* 0 to inf"),
         ({"eta": math.nan}, r"method\.eta=nan"),
         ({"eta": "much"}, r"method\.eta=much"),
@@ -64,6 +67,14 @@ def test_what_has_no_effect_is_the_plain_model():
         ({"ddim_eta": "0"}, r"method\.ddim_eta=0"),
         ({"rewrite": "no"}, r"method\.rewrite=no is not allowed: choose true or false"),
         ({"variance_preserving": 1}, r"method\.variance_preserving=1"),
+        ({"dither": 1}, r"method\.dither=1"),
+        ({"neighbour": "farthest"}, r"method\.neighbour='farthest' is unknown: choose nearest or random"),
+        ({"vary": "video"}, r"method\.vary='video' is unknown: choose prompt or seed"),
+        ({"signal": 0}, r"method\.signal=0 is not allowed: a factor above 0"),
+        ({"level": 1.5}, r"method\.level=1.5 is not allowed: a share of the steps, above 0 to 1"),
+        ({"level": 0}, r"method\.level=0 is not allowed"),
+        ({"clips": 0}, r"method\.clips=0 is not allowed: a whole number of at least 1"),
+        ({"noise": "inversion", "clips": 2}, r"method\.clips above 1 goes with noise=diffused alone"),
     ],
     ids=str,
 )
@@ -91,3 +102,9 @@ def test_the_parts_that_a_method_needs():
     assert Method(noise="npnet", eta=1).parts == ("npnet",)
     assert Method(noise="npnet", eta=1, rewrite=True, gamma=1).parts == ("retriever", "rewriter", "npnet")
     assert Method(noise="npnet", rewrite=True).parts == ()
+
+
+def test_the_parts_that_our_noise_needs():
+    assert Method(noise="diffused").parts == ("retriever",)
+    assert Method(noise="moment").parts == ("retriever",)
+    assert (Method(noise="diffused").retrieves, Method(noise="moment").retrieves) == (True, False)

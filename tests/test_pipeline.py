@@ -223,10 +223,10 @@ class TestBadInput:
             (
                 "ona",
                 "retriever",
-                "retrieves from a pool, but there is none: choose pool=shapes or pool=folder",
+                "takes clips or captions of a pool, but there is none: choose pool=shapes or pool=folder",
             ),
-            ("spr", "retriever", "retrieves from a pool"),
-            ("pos_star", "retriever", "retrieves from a pool"),
+            ("spr", "retriever", "takes clips or captions of a pool"),
+            ("pos_star", "retriever", "takes clips or captions of a pool"),
             ("spr", "rewriter", "rewrites prompts, but there is no rewriter: choose rewriter=shapes"),
             ("pos", "rewriter", "no rewriter"),
             ("pos_star", "npnet", "predicts noise, but no NPNet is given: choose one with npnet=shapes"),

@@ -37,9 +37,9 @@ HASHES = {
 LOWERED = "806a43cd2c68910d"
 """Of the known pipeline with ONA and a check that lowers eta below 99 dB."""
 KEYS = [
-    "prompt", "rewritten_prompt", "rewrite", "neighbours", "id", "seed", "inversion", "eta", "start_noise",
-    "evaluations", "seconds", "method", "backbone", "native", "steps", "guidance", "negative_prompt",
-    "config", "versions",
+    "prompt", "rewritten_prompt", "rewrite", "neighbours", "clips", "id", "seed", "inversion", "eta",
+    "start_noise", "evaluations", "seconds", "method", "backbone", "native", "steps", "guidance",
+    "negative_prompt", "config", "versions",
 ]  # fmt: skip
 """Of the file beside a video, in its order."""
 
@@ -178,13 +178,16 @@ class TestProvenance:
         assert found.to_json()["rewrite"]["answered"] is False
         for name in ("heard", "instruction_tokens", "reply_tokens"):
             del record["rewrite"][name]
-        for name in ("eta", "native"):
+        for name in ("eta", "native", "clips"):
             del record[name]
+        for name in ("dither", "neighbour", "clips", "vary", "signal", "level"):
+            del record["method"][name]
         for noise in (record["start_noise"], record["inversion"]):
             del noise["ks_distance"]
         del record["inversion"]["reconstruction"]
         found = Provenance.from_json(record)
         assert (found.answered, found.eta, found.settings.native) == (True, math.inf, None)
+        assert found.clips == found.neighbours[:1]
         assert found.inversion.reconstruction is found.inversion.noise.ks_distance is None
 
     def test_what_was_not_rewritten_needs_no_answer(self):

@@ -97,6 +97,7 @@ def invert(
     method: InversionMethod = "next",
     iterations: int = 20,
     tolerance: float = 1e-6,
+    first: int = 0,
     progress: Progress | None = None,
 ) -> Inversion:
     """Invert ``latents`` to the noise from which deterministic sampling returns to them (Eq. 2), in T steps.
@@ -111,10 +112,11 @@ def invert(
 
     Args:
         predict: the network's raw output; the paper uses the empty prompt and no guidance.
-        latents: (b, c, f, h, w), the clean latents.
+        latents: (b, c, f, h, w), the clean latents, or those at level ``first``.
         iterations, tolerance: of ``fixed_point``: the most evaluations a step, and the relative change of a
             sample at which its iteration stops. A sample that has stopped no longer depends on the others of
             its batch.
+        first: the level that ``latents`` are at, 0 where they are clean.
         progress: wraps the loop over steps.
 
     Raises:
@@ -128,7 +130,8 @@ def invert(
         )
     residual = torch.zeros(len(latents), device=latents.device) if method == "fixed_point" else None
     evaluations = 0
-    for step in _steps(table, progress):
+    steps = range(first, table.steps)
+    for step in steps if progress is None else progress(steps):
         level, target = table[step], table[step + 1]
         index = table.steps - 1 - step
         evaluated = level if method == "printed" else target

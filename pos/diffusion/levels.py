@@ -60,6 +60,10 @@ class LevelTable:
     def __getitem__(self, index: int) -> Level:
         return self.levels[index]
 
+    def first(self, steps: int) -> LevelTable:
+        """The table of the last ``steps`` denoising steps alone, from ``levels[steps]`` on."""
+        return self if steps == self.steps else LevelTable(self.levels[: steps + 1], self.prediction)
+
     def split(self, raw: Tensor, latents: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """The network's raw output for ``latents`` at ``level`` as (x_0, eps), both shaped as ``latents``.
 

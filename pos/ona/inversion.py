@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pos.backbones.base import Backbone
 from pos.diffusion.ddim import Guided, InversionMethod, invert
+from pos.diffusion.noise import base_noise
 from pos.errors import PosError
 from pos.ona.mixture import NoiseStatistics, noise_statistics
 from pos.ona.reconstruction import Reconstruction, psnr, reconstruct, relative_error
@@ -21,6 +22,8 @@ from pos.storage import TensorCache, content_hash
 
 Batch = list[tuple[str, Tensor]]
 """Cache keys and their videos."""
+
+DITHER = "dither"  # the stream of its noise, keyed by the pixels of the clip
 
 READERS = 4  # threads that read cached noises
 STATISTICS_BATCH = 256  # noises whose statistics are computed together
@@ -65,6 +68,7 @@ class Inverter:
         steps: T; must be the sampler's.
         method: ``next``, ``printed`` or ``fixed_point``, as ``pos.diffusion.ddim.invert`` describes them.
         iterations, tolerance: of ``fixed_point``.
+        dither: begin at the first noisy level, from the clip with noise of that level: its own draw each.
         batch_size: videos inverted at a time.
         check: also reconstruct every video from its noise (T more evaluations); the result is cached with the
             noise, and added to noises that were cached without it.
@@ -76,6 +80,7 @@ class Inverter:
     method: InversionMethod = "next"
     iterations: int = 20
     tolerance: float = 1e-6
+    dither: bool = False
     batch_size: int = 8
     check: bool = False
 
@@ -165,16 +170,25 @@ class Inverter:
     def settings(self) -> list[Any]:
         """What the noise of a video depends on besides its pixels."""
         solver = [self.iterations, self.tolerance] if self.method == "fixed_point" else []
-        return [self.backbone.fingerprint, str(self.backbone.dtype), self.steps, self.method, solver]
+        dither = [DITHER] if self.dither else []
+        return [self.backbone.fingerprint, str(self.backbone.dtype), self.steps, self.method, solver, *dither]
 
     def _invert(self, batch: Batch) -> dict[str, Entry]:
         started = time.perf_counter()
         videos = torch.stack([video for _, video in batch])
         empty = self.backbone.encode_text([""]).repeat(len(videos))
+        table = self.backbone.levels(self.steps)
+        latents = self.backbone.encode(videos).float()
+        if self.dither:
+            noise = base_noise(
+                latents.shape[1:], [content_hash(video) for video in videos], [0] * len(videos), DITHER
+            )
+            latents = table[1].signal * latents + table[1].noise * noise.to(latents.device)
         inversion = invert(
             Guided(self.backbone.predict, lambda _: empty),
-            self.backbone.encode(videos).float(),
-            self.backbone.levels(self.steps),
+            latents,
+            table,
+            first=int(self.dither),
             method=self.method,
             iterations=self.iterations,
             tolerance=self.tolerance,

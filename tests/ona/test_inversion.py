@@ -210,3 +210,23 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
         inverter(tmp_path)([torch.zeros(3, 4, 4, dtype=torch.uint8)])
     with pytest.raises(PosError, match="batch_size=0"):
         inverter(tmp_path, batch_size=0)
+
+
+def test_dithered_it_begins_at_the_first_noisy_level(tmp_path):
+    from pos.diffusion.noise import base_noise
+    from pos.storage import content_hash
+
+    videos = clips(2)
+    own = inverter(tmp_path, dither=True)
+    found = own(videos)
+    table = own.backbone.levels(10)
+    latents = own.backbone.encode(torch.stack(videos)).float()
+    noise = base_noise(latents.shape[1:], [content_hash(video) for video in videos], [0, 0], "dither")
+    start = table[1].signal * latents + table[1].noise * noise
+    condition = own.backbone.encode_text(["", ""])
+    expected = invert(lambda x, level, _: own.backbone.predict(x, level, condition), start, table, first=1)
+    assert expected.evaluations == found[0].evaluations == 9
+    assert torch.equal(torch.stack([one.noise for one in found]), expected.noise)
+    plain = inverter(tmp_path)
+    assert plain.key(videos[0]) != own.key(videos[0])
+    assert plain(videos)[0].evaluations == 10

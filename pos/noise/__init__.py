@@ -1,0 +1,1 @@
+"""What denoising starts from: one file for each ``method.noise``, behind one contract."""
