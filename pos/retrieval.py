@@ -191,7 +191,11 @@ class Retriever:
 
     def within(self, size: int) -> Retriever:
         """A search in the first ``size`` pairs of the pool alone (``Pool.first``)."""
-        return Retriever(self.pool.first(size), self.encoder, self._cache)
+        return self.searching(self.pool.first(size))
+
+    def searching(self, pool: Pool) -> Retriever:
+        """The same search in another pool."""
+        return Retriever(pool, self.encoder, self._cache)
 
     def nearest(self, prompts: Sequence[str], k: int) -> list[list[Neighbour]]:
         """The k pairs whose captions are nearest to each prompt, nearest first; ties in pool order.

@@ -20,7 +20,7 @@ from pos.diffusion.levels import Schedule, ddim_levels
 from pos.errors import PosError
 from pos.networks.acceleration import Acceleration
 from pos.networks.autoencoder import load_autoencoder
-from pos.networks.inflated.scvideo import InflatedUNet, load_unet, unet2d_config
+from pos.networks.inflated.scvideo import InflatedUNet, load_schedule, load_unet, unet2d_config
 from pos.networks.shapes.clip import load_clip
 from pos.networks.tokenizer import load_tokenizer
 from pos.networks.weights import load_weights
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 SD14 = "CompVis/stable-diffusion-v1-4"
 
 SHAPES_SCHEDULE = Schedule(shift=0.15, spacing="quadratic", prediction="v", final_alpha="one")
-"""What Shapes' SCVideo and NPNet are trained with (conf/experiment/shapes).
+"""What Shapes' SCVideo and NPNet are trained with where their file names no other (conf/experiment/shapes).
 
 A video repeats itself over frames and places: unshifted, the mean of its latents shows 0.88 of the
 backgrounds at the noisiest level, and a model learns to read them there and not in the prompt. VideoCrafter's
@@ -53,15 +53,18 @@ def load_shapes(
     precision: str = "fp32",
     decode_chunk: int = 256,
     acceleration: Acceleration = "none",
+    name: str = "shapes",
 ) -> LatentDiffusion:
     """The small SCVideo of the Shapes world: 16 frames of 64x64, latents of 16x16x8x8.
 
     Args:
-        unet, autoencoder, clip, tokenizer: files, or names of shipped assets.
+        unet, autoencoder, clip, tokenizer: files, or names of shipped assets. The network's file names its
+            noise levels.
         steps, guidance: what is used where a run says nothing else.
         decode_chunk: frames that the autoencoder works on together.
         acceleration: ``none``, ``graph`` (a GPU's), ``compile`` (worth its minutes for thousands of videos
             on a GPU), or ``auto``.
+        name: of the world, for provenance.
 
     Raises:
         PosError: a file is absent, no safetensors file, or does not fit its network.
@@ -72,10 +75,10 @@ def load_shapes(
         network,
         vae,
         ClipText(load_clip(files[2]).text.text_model, load_tokenizer(files[3])),
-        name="shapes",
+        name=name,
         defaults=Defaults(frames=16, height=64, width=64, steps=steps, guidance=guidance, fps=8),
         fingerprint=fingerprint(files),
-        levels=SHAPES_SCHEDULE.levels,
+        levels=(load_schedule(files[0]) or SHAPES_SCHEDULE).levels,
         unit=_unit(network, vae),
         device=device,
         precision=precision,

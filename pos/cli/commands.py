@@ -66,6 +66,20 @@ def reproduce(cfg: DictConfig) -> Mapping[str, Any]:
     return log_study(logger, cfg)
 
 
+@command("diagnose")
+def diagnose(cfg: DictConfig) -> None:
+    from hydra.utils import instantiate
+
+    from pos.diagnosis import diagnose, lines
+    from pos.storage import write_atomic
+
+    parts = {name: instantiate(cfg[name]) for name in ("backbone", "pool")}
+    found = diagnose(**parts, **{name: cfg[name] for name in ("steps", "clips", "batch_size", "cache")})
+    if cfg.out is not None:
+        write_atomic(Path(cfg.out), json.dumps(found.to_json(), indent=1) + "\n")
+    _say(lines(found))
+
+
 @command("train")
 def train(cfg: DictConfig) -> Mapping[str, float]:
     from pos.training import runner
@@ -146,7 +160,7 @@ def bench_study(cfg: DictConfig) -> None:
 COMMANDS = {
     task.__name__: task
     for task in (
-        *(generate, evaluate, compare, reproduce, train),
+        *(generate, diagnose, evaluate, compare, reproduce, train),
         *(make_manifest, make_reference, convert, dashboard),
         *(bench_generate, bench_metrics, bench_scvideo, bench_study),
     )

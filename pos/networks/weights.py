@@ -38,7 +38,12 @@ def rebuild(network: type[Network], path: Path | str) -> Network:
 
 
 def save_weights(
-    module: nn.Module, path: Path | str, config: Mapping[str, Any] | None = None, *, fp16: bool = True
+    module: nn.Module,
+    path: Path | str,
+    config: Mapping[str, Any] | None = None,
+    *,
+    fp16: bool = True,
+    record: Mapping[str, str] | None = None,
 ) -> None:
     """Write a module's state dict atomically.
 
@@ -46,13 +51,14 @@ def save_weights(
         module: the module; its tensors are copied to the CPU.
         path: the .safetensors file.
         config: what rebuilds the module, JSON-able; stored as the metadata entry ``config``.
+        record: more entries of the metadata.
         fp16: store floating-point tensors in half precision (the size on disk halves; they load as float32).
 
     Raises:
         PosError: a weight is not finite in the stored precision, or the file cannot be written.
     """
     tensors = {name: _stored(name, tensor, fp16) for name, tensor in module.state_dict().items()}
-    metadata = {"format": "pt", "config": json.dumps(dict(config or {}), sort_keys=True)}
+    metadata = {"format": "pt", "config": json.dumps(dict(config or {}), sort_keys=True), **(record or {})}
     write_atomic(Path(path), lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
 

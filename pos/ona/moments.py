@@ -7,7 +7,7 @@ channel apart, and is sampled from N(0, I). Their divergence is the leak: zero w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,19 +87,18 @@ class Moments:
         variance = self._variance(level)
         of_mean = torch.fft.fftn(self.mean, dim=_DIMS, norm="ortho").abs().square()
         nats = (variance - 1 - variance.log()) / 2 + level.signal**2 * of_mean / 2
-        frequency = self._frequency()
-        edges = torch.tensor(_EDGES, dtype=frequency.dtype)
-        band = torch.bucketize(frequency, edges)  # 0, then (0, 1/8], ...
+        edges = torch.tensor(_EDGES, dtype=torch.float64)
+        band = torch.bucketize(frequencies(self.mean.shape[1:]), edges)  # 0, then (0, 1/8], ...
         return {name: float(nats[:, band == place].sum()) for place, name in enumerate(BANDS)}
 
     def _variance(self, level: Level) -> Tensor:
         return level.signal**2 * self.power + level.noise**2
 
-    def _frequency(self) -> Tensor:
-        """The largest of a coefficient's three frequencies, (f, h, w), 0 to 1."""
-        axes = [torch.fft.fftfreq(size, dtype=torch.float64).abs() * 2 for size in self.mean.shape[1:]]
-        grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-        return grid.amax(0)
+
+def frequencies(shape: Sequence[int]) -> Tensor:
+    """The largest of the three frequencies of each coefficient (f, h, w), in units of the highest, 0 to 1."""
+    axes = [torch.fft.fftfreq(size, dtype=torch.float64).abs() * 2 for size in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")).amax(0)
 
 
 def pool_moments(clips: PoolClips, backbone: Backbone, cache: TensorCache, batch_size: int = 8) -> Moments:

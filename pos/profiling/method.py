@@ -29,8 +29,11 @@ class Answers:
 
     def __init__(self, videos: Sequence[Tensor]) -> None:
         self._videos = videos
-        self.contents = [str(index) for index, _ in enumerate(videos)]
+        self.ids = self.contents = [str(index) for index, _ in enumerate(videos)]
         self.pool = self.encoder = self
+
+    def __len__(self) -> int:
+        return len(self._videos)
 
     def videos(self, indices: Sequence[int], *size: int) -> list[Tensor]:  # noqa: ARG002
         return [self._videos[index] for index in indices]

@@ -4,7 +4,7 @@ Markdown, CSV, LaTeX and HTML."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pos.reporting import latex
@@ -27,6 +27,7 @@ from pos.reporting.published import Published
 from pos.storage import csv_text
 
 _DIFFERENCES = "Difference from the first row, with its 95% interval:"
+_PAIRS = "Difference from another row, paired, with its 95% interval:"
 _CSV_HEADER = (
     "row", "metric", "better", "value", "low", "high",
     "difference", "difference_low", "difference_high", "verdict",
@@ -42,12 +43,14 @@ class Table:
         title: of the table.
         columns: in order.
         rows: cells by column key, by row label.
+        pairs: differences of a row from another than the first, by both labels.
         notes: what a reader of this table must know, one sentence each.
     """
 
     title: str
     columns: Sequence[Column]
     rows: dict[str, dict[str, Cell]]
+    pairs: dict[str, dict[str, Cell]] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     @classmethod
@@ -66,7 +69,8 @@ class Table:
             title: of the table.
             results: the JSON form, with ``rows`` by key, each of them with ``label``, ``method``,
                 ``metrics`` (``value``, ``low`` and ``high`` by name), ``differences`` (with a ``verdict``
-                each; None for the first row), ``cost`` and, where something was not measured, ``absent``:
+                each; None for the first row), perhaps ``against`` (the label ``row`` of another row and the
+                ``differences`` from it), ``cost`` and, where something was not measured, ``absent``:
                 the reason, by column key.
             columns: the entries to show.
             paper: the published numbers of the same study, backbone and benchmark.
@@ -77,12 +81,25 @@ class Table:
             for key, row in results["rows"].items()
         }
         notes = [*gaps(rows, columns), *(beside(paper, results, rows) if paper else [])]
-        return cls(title, columns, rows, notes)
+        pairs = {
+            f"{row['label']} \N{MINUS SIGN} {row['against']['row']}": {
+                column.key: _difference_of(row["against"]["differences"].get(column.key))
+                for column in columns
+            }
+            for row in results["rows"].values()
+            if row.get("against")
+        }
+        return cls(title, columns, rows, pairs, notes)
 
     @property
     def compared(self) -> list[Column]:
         """The columns with a better direction, which alone have differences."""
         return [column for column in self.columns if column.better]
+
+    @property
+    def lines(self) -> list[tuple[str, dict[str, Cell]]]:
+        """Label and cells of all rows, then of the pairs."""
+        return [*self.rows.items(), *self.pairs.items()]
 
     @property
     def legend(self) -> str:
@@ -103,13 +120,15 @@ class Table:
         differences = self._differences()
         if differences:
             parts += [LEGEND, _DIFFERENCES, grid("", _headings(self.compared), differences)]
+        if self.pairs:
+            parts += [_PAIRS, grid("", _headings(self.compared), self._paired())]
         return "\n\n".join([*parts, *self.notes]) + "\n"
 
     def to_csv(self) -> str:
         """One line for each row and metric, at full precision."""
         rows: list[Sequence[Any]] = [_CSV_HEADER]
-        for label, cells in self.rows.items():
-            for column in self.columns:
+        for label, cells in self.lines:
+            for column in self.columns if label in self.rows else self.compared:
                 cell = cells[column.key]
                 numbers = [cell.value, cell.low, cell.high, cell.delta, cell.delta_low, cell.delta_high]
                 texts = [cell.verdict, cell.published, cell.published_delta, cell.reason]
@@ -122,8 +141,9 @@ class Table:
         differences = self._differences()
         if differences:
             empty = [ABSENT] * (len(self.columns) - len(self.compared))  # cost comes last and has none
-            padded = {label: cells + empty for label, cells in differences.items()}
-            blocks.append((_DIFFERENCES, padded))
+            for title, lines in ((_DIFFERENCES, differences), (_PAIRS, self._paired())):
+                if lines:
+                    blocks.append((title, {label: cells + empty for label, cells in lines.items()}))
         notes = [self.legend, *self.notes] if differences else self.notes
         return latex.table(self.title, _headings(self.columns), blocks, notes)
 
@@ -139,6 +159,12 @@ class Table:
     def _differences(self) -> dict[str, list[str]]:
         compared = {label: cells for label, cells in self.rows.items() if _compared(cells)}
         return Table("", self.columns, compared)._lines(self.compared, difference, published_change)
+
+    def _paired(self) -> dict[str, list[str]]:
+        return {
+            label: [difference(cells[column.key], column) for column in self.compared]
+            for label, cells in self.pairs.items()
+        }
 
     def _lines(
         self,
@@ -206,10 +232,22 @@ def _cell(key: str, row: dict[str, Any], column: Column, paper: Published | None
             paper.delta(key, first, column.key),
         )
     if column.better and row["differences"] and column.key in row["differences"]:
-        delta = row["differences"][column.key]
-        found |= {"delta": delta["value"], "delta_low": delta["low"], "delta_high": delta["high"]}
-        found["verdict"] = delta["verdict"]
+        found |= _delta(row["differences"][column.key])
     return Cell(**found)
+
+
+def _delta(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "delta": entry["value"],
+        "delta_low": entry["low"],
+        "delta_high": entry["high"],
+        "verdict": entry["verdict"],
+    }
+
+
+def _difference_of(entry: dict[str, Any] | None) -> Cell:
+    """A cell of a difference alone."""
+    return Cell(None) if entry is None else Cell(None, **_delta(entry))
 
 
 def _compared(cells: dict[str, Cell]) -> bool:

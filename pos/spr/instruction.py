@@ -15,7 +15,8 @@ class InstructionTemplate:
     """The instruction given to the language model.
 
     Args:
-        text: holds ``{examples}``, ``{prompt}`` and ``{max_words}``, each at least once, and no others.
+        text: holds ``{prompt}``, ``{max_words}`` and the references, as ``{examples}`` (one a line) or
+            ``{listed}`` (separated by commas); perhaps ``{count}``, their number; and no others.
         without_examples: the instruction where there are no references (k = 0): ``{prompt}`` and
             ``{max_words}``. None: there is none.
 
@@ -27,7 +28,8 @@ class InstructionTemplate:
     without_examples: str | None = None
 
     def __post_init__(self) -> None:
-        _check_placeholders(self.text, "", ("examples", "prompt", "max_words"))
+        examples = "listed" if "{listed}" in self.text else "examples"
+        _check_placeholders(self.text, "", (examples, "prompt", "max_words"), optional=("count",))
         if self.without_examples is not None:
             _check_placeholders(self.without_examples, " without examples", ("prompt", "max_words"))
 
@@ -44,12 +46,18 @@ class InstructionTemplate:
         return self.without_examples
 
     def render(self, examples: Sequence[str], prompt: str, max_words: int) -> str:
-        """The instruction for one prompt; the examples stand one a line, nearest first."""
-        lines = "\n".join(f"- {one_line(example)}" for example in examples)
-        return self.body(len(examples)).format(examples=lines, prompt=one_line(prompt), max_words=max_words)
+        """The instruction for one prompt; the examples stand nearest first."""
+        texts = [one_line(example) for example in examples]
+        return self.body(len(texts)).format(
+            examples="\n".join(f"- {text}" for text in texts),
+            listed=", ".join(texts),
+            count=len(texts),
+            prompt=one_line(prompt),
+            max_words=max_words,
+        )
 
 
-def _check_placeholders(text: str, which: str, names: Sequence[str]) -> None:
+def _check_placeholders(text: str, which: str, names: Sequence[str], optional: Sequence[str] = ()) -> None:
     allowed = ", ".join(f"{{{name}}}" for name in names)
     try:
         found = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
@@ -58,7 +66,7 @@ def _check_placeholders(text: str, which: str, names: Sequence[str]) -> None:
             f"The instruction template{which} cannot be read ({error}): write {allowed}."
         ) from error
     missing = [name for name in names if name not in found]
-    unknown = sorted(found.difference(names))
+    unknown = sorted(found.difference(names, optional))
     if missing or unknown:
         wrong = f"lacks {{{missing[0]}}}" if missing else f"has an unknown placeholder {{{unknown[0]}}}"
         raise PosError(f"The instruction template{which} {wrong}: it must hold {allowed} and no others.")

@@ -187,11 +187,13 @@ def check_fit(study: Study, detectors: Detectors, *, images: bool = False) -> No
 
 
 def _rows(cfg: DictConfig) -> tuple[dict[str, Row], dict[str, str]]:
-    """The rows, and why those whose own rewriter cannot be built are left out, both by key."""
+    """The rows, and why those whose own rewriter or pool cannot be built are left out, both by key."""
     rows, gaps = {}, {}
     for key, node in (cfg.study.rows or {}).items():
-        own, reason = attempt(node.get("rewriter"))
-        rows[key] = replace(instantiate(node, rewriter=None), rewriter=own)
-        if reason is not None:
-            gaps[key] = reason
+        found = {name: attempt(node.get(name)) for name in ("rewriter", "pool")}
+        own = {name: part for name, (part, _) in found.items()}
+        rows[key] = replace(instantiate(node, rewriter=None, pool=None), **own)
+        reasons = [reason for _, reason in found.values() if reason is not None]
+        if reasons:
+            gaps[key] = reasons[0]
     return rows, gaps

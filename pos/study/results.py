@@ -120,6 +120,7 @@ class RowResult:
             all that follows but the metrics.
         metrics: value and 95% interval by name.
         differences: from the first row, by name; None for the first row.
+        against: the label of another row and the differences from it; None where there is none.
         cost: mean of a video.
         noise: of its videos.
         rewriting: None where the method does not rewrite.
@@ -132,6 +133,7 @@ class RowResult:
     guidance: float | None = None
     metrics: dict[str, Estimate] = field(default_factory=dict)
     differences: dict[str, Difference] | None = None
+    against: tuple[str, dict[str, Difference]] | None = None
     cost: Cost | None = None
     noise: NoiseSummary | None = None
     rewriting: RewriteSummary | None = None
@@ -145,6 +147,7 @@ class RowResult:
             "guidance": self.guidance,
             "metrics": _records(self.metrics),
             "differences": None if self.differences is None else _records(self.differences),
+            "against": self.against and {"row": self.against[0], "differences": _records(self.against[1])},
             "cost": self.cost and self.cost.to_json(),
             "noise": self.noise and self.noise.to_json(),
             "rewriting": self.rewriting and self.rewriting.to_json(),
@@ -154,7 +157,7 @@ class RowResult:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> RowResult:
-        differences = row["differences"]
+        differences, against = row["differences"], row.get("against")
         return cls(
             label=row["label"],
             method=Method.from_json(row["method"]),
@@ -163,6 +166,11 @@ class RowResult:
             differences=None
             if differences is None
             else {name: Difference.from_json(entry) for name, entry in differences.items()},
+            against=against
+            and (
+                against["row"],
+                {name: Difference.from_json(entry) for name, entry in against["differences"].items()},
+            ),
             cost=Cost.from_json(row["cost"]) if row["cost"] else None,
             noise=NoiseSummary.from_json(row["noise"]) if row["noise"] else None,
             rewriting=RewriteSummary.from_json(row["rewriting"]) if row["rewriting"] else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pos.data.pools.pool import Pool
 from pos.errors import PosError
 from pos.method import Method
 from pos.pipeline import Pipeline
@@ -21,6 +22,8 @@ class Row:
         pool_size: retrieve among so many pairs, the first of the pool; None takes all.
         references: k of Eq. 6, 0 for a rewriter without references; None takes the rewriter's.
         rewriter: None takes the study's.
+        pool: None takes the study's.
+        against: key of a row that this one is compared with too, beside the first.
     """
 
     label: str
@@ -29,6 +32,8 @@ class Row:
     pool_size: int | None = None
     references: int | None = None
     rewriter: Rewriter | None = None
+    pool: Pool | None = None
+    against: str | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -42,7 +47,9 @@ class Row:
             PosError: a part that the method needs is missing, or the pool is smaller than the row needs.
         """
         retriever, rewriter = shared.retriever, self.rewriter or shared.rewriter
-        if self.method.retrieves and retriever is not None and self.pool_size is not None:
+        if retriever is not None and self.pool is not None:
+            retriever = retriever.searching(self.pool)
+        if self.method.needs_pool and retriever is not None and self.pool_size is not None:
             retriever = retriever.within(self.pool_size)
         if self.method.rewrites and rewriter is not None:
             if self.references is not None:

@@ -49,7 +49,7 @@ def score_study(
     computed = [name for name in names if name not in reasons]
     first = next(iter(study.rows), None)
     results: dict[str, RowResult] = {}
-    baseline: Score | None = None
+    scores: dict[str, Score] = {}
     for key in study.pipelines:
         provenances, scored = study.provenances(key), None
         if detectors.fingerprints:
@@ -60,9 +60,14 @@ def score_study(
                 splits=study.splits,
                 resamples=study.resamples,
             )
-        baseline = scored if key == first else baseline
-        other = baseline if key != first else None
-        results[key] = _result(study, key, provenances, scored, other, reasons)
+            scores[key] = scored
+        baseline = scores.get(first) if key != first else None
+        results[key] = _result(study, key, provenances, scored, baseline, reasons)
+    for key, row in study.rows.items():
+        if row.against in scores and key in scores:
+            differences = compare(scores[key], scores[row.against])
+            label = study.rows[row.against].label
+            results[key] = replace(results[key], against=(label, differences))
     columns = {name for row in results.values() for name in (*row.metrics, *row.cost.to_json())}
     return StudyResults(
         study=study.name,

@@ -138,7 +138,7 @@ class DiffusionTask(Task):
             self.log_dict(sampled, sync_dist=True)
 
     def export(self, path: Path) -> None:
-        save_unet(self.network, path)
+        save_unet(self.network, path, self.schedule)
 
 
 def _spread(count: int, generator: torch.Generator) -> Tensor:

@@ -67,7 +67,11 @@ CASES = [
         for choice in options("logger")
     ),
     *(("train", f"+{choice}") for choice in options("experiment")),
-    *(("reproduce", f"study/language_models@language_models={name}") for name in ("paper", "shapes")),
+    *(
+        ("reproduce", f"study/{group}@{group}={name}")
+        for group in ("language_models", "pool_sizes")
+        for name in ("paper", "shapes")
+    ),
     *(("bench_scvideo", choice) for choice in options("network")),
 ]
 
@@ -106,14 +110,14 @@ def test_every_node_that_needs_no_weights_and_no_data_can_be_built(command: str,
     config = composed(command, choice)
     for path, node in nodes(config):
         if node._target_ in LIGHT and not OmegaConf.missing_keys(node):
-            own = {"rewriter": None} if "rewriter" in node else {}  # a row's own, which loads weights
+            own = {name: None for name in ("rewriter", "pool") if name in node}  # a row's own loads files
             assert instantiate(node, **own) is not None, path
 
 
 @pytest.mark.parametrize("study", options("study"))
 def test_every_study_has_its_rows(study: str):
     rows = composed("reproduce", study).study.rows
-    built = [instantiate(row, rewriter=None) for row in rows.values()]
+    built = [instantiate(row, rewriter=None, pool=None) for row in rows.values()]
     assert all(isinstance(row, Row) for row in built)
     assert built or study == "study=figure2"
 
@@ -121,8 +125,22 @@ def test_every_study_has_its_rows(study: str):
 @pytest.mark.parametrize("benchmark", options("benchmark"))
 def test_table_4d_compares_two_language_models_that_follow_from_the_benchmark(benchmark: str):
     rows = composed("reproduce", "study=table4d", benchmark).study.rows
-    own = ["small_model", "grammar"] if benchmark == "benchmark=shapes" else ["llama2", "chatgpt"]
+    own = ["small_model", "grammar"] if benchmark == "benchmark=shapes" else ["llama2", "openai"]
     assert list(rows) == ["baseline", *own]
+
+
+@pytest.mark.parametrize("benchmark", options("benchmark"))
+def test_table_4a_has_the_papers_pools_on_the_papers_benchmarks(benchmark: str):
+    rows = composed("reproduce", "study=table4a", benchmark).study.rows
+    sizes = [row.pool_size for key, row in rows.items() if key != "baseline"]
+    own = [100, 500, 2_000, 10_000]
+    assert sizes == (own if benchmark == "benchmark=shapes" else [10_000, 100_000, 1_000_000, 10_000_000])
+
+
+def test_table_4c_studies_the_rewriting_alone():
+    rows = composed("reproduce", "study=table4c", "benchmark=msrvtt", "backbone=scvideo").study.rows
+    methods = [row.method for key, row in rows.items() if key != "baseline"]
+    assert {(method.noise, method.rewrite, method.gamma) for method in methods} == {("none", True, 1)}
 
 
 @pytest.mark.parametrize("choice", options("settings"))
@@ -181,6 +199,8 @@ def test_every_folder_of_choices_is_tested():
         ("spr", False, False, True),
         ("pos", True, False, True),
         ("pos_star", False, True, True),
+        ("ona_diffused", False, False, False),
+        ("pos_diffused", False, False, True),
     ],
 )
 def test_the_methods_are_the_rows_of_the_papers_tables(
@@ -189,4 +209,5 @@ def test_the_methods_are_the_rows_of_the_papers_tables(
     method = instantiate(composed("generate", f"method={name}").method)
     assert isinstance(method, Method)
     assert (method.inverts, method.predicts, method.rewrites) == (inverts, predicts, rewrites)
+    assert method.diffuses == name.endswith("diffused")
     assert method.ddim_eta == 0

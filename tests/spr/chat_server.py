@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -56,9 +57,11 @@ class Chat:
 
 
 def prompt_of(request: dict[str, Any]) -> str:
-    """The sentence in an instruction of the paper's template."""
-    lines = request["messages"][0]["content"].splitlines()
-    return next(line for line in reversed(lines) if line.startswith("Sentence: ")).removeprefix("Sentence: ")
+    """The sentence in an instruction of the paper's template, or of one with the sentence on a line."""
+    instruction = request["messages"][0]["content"]
+    found = re.search(r"ewrite the sentence (.*) without changing the meaning of the original", instruction)
+    found = found or re.search(r"^Sentence: (.*)$", instruction, re.MULTILINE)
+    return found[1]
 
 
 def well(text: str | None, read: int = 30, written: int = 10, **message: Any) -> Answer:

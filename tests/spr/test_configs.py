@@ -38,10 +38,21 @@ def test_a_server_is_built_from_its_configuration(tmp_path, references):
     assert rewriter.references == references
     examples = [f"caption {number}" for number in range(references)]
     instruction = rewriter.template.render(examples, "a red ring", 20)
-    assert instruction.count("- caption") == references
+    assert instruction.count("caption") == references
     assert ("examples" in instruction) == (references > 0)
-    for part in ("at most 20 words", "Sentence: a red ring\nRewritten sentence:"):
-        assert part in instruction
+    assert "ewrite the sentence a red ring without changing the meaning" in instruction
+
+
+@pytest.mark.parametrize("name", ["openai", "llama2"])
+def test_the_instruction_is_the_papers_word_for_word(name):
+    """arXiv 2311.00949, section 5.2."""
+    template = instantiate(configure(f"rewriter={name}").rewriter.template)
+    references = ["[Ref1]", "[Ref2]", "[Ref3]", "[Ref4]", "[Ref5]"]
+    assert template.render(references, "[Input Text Prompt]", 20) == (
+        "Let me give you 5 examples: [Ref1], [Ref2], [Ref3], [Ref4], [Ref5], rewrite the sentence [Input "
+        "Text Prompt] without changing the meaning of the original sentence to a maximum of 20 words, "
+        "imitating/combining the adjectives, adverbs or sentence patterns from the 5 examples above"
+    )
 
 
 def test_a_table_is_built_from_its_configuration(tmp_path):

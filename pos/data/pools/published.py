@@ -25,6 +25,7 @@ from pos.storage import content_hash, read_csv, read_text
 log = logging.getLogger(__name__)
 
 FLICKR30K = ("results_20130124.token", "dataset_flickr30k.json")
+FLICKR30K_SPLITS = ("train", "val", "test")
 WEBVID_COLUMNS = ("videoid", "page_dir", "name")
 
 
@@ -70,7 +71,7 @@ class PublishedPool(Pool):
             raise PosError(f"{error} Take the file away to leave it out of the pool.") from error
 
 
-def flickr30k(path: Path | str, size: int | None = None, seed: int = 0) -> Pool:
+def flickr30k(path: Path | str, size: int | None = None, seed: int = 0, split: str | None = "test") -> Pool:
     """Flickr30k: 31,783 images with five captions each, every one a pair; an image is a video of one frame.
 
     Args:
@@ -78,12 +79,16 @@ def flickr30k(path: Path | str, size: int | None = None, seed: int = 0) -> Pool:
             ``dataset_flickr30k.json``, and the images anywhere in it.
         size: how many pairs, drawn; None takes all.
         seed: of the draw.
+        split: ``train``, ``val`` or ``test``, which Karpathy's file alone has: the 1,000 test images are the
+            paper's pool. None takes all images.
 
     Raises:
-        PosError: neither file is there, it is not of its form, there are fewer pairs than ``size``, or no
-            image.
+        PosError: no file has what is requested, it is not of its form, there are fewer pairs than ``size``,
+            or no image.
     """
     folder = Path(path)
+    if split is not None:
+        return _flickr30k_split(folder, size, seed, split)
     annotations = next((folder / name for name in FLICKR30K if (folder / name).is_file()), None)
     if annotations is None:
         raise PosError(
@@ -92,6 +97,22 @@ def flickr30k(path: Path | str, size: int | None = None, seed: int = 0) -> Pool:
     read = _token_lines if annotations.suffix == ".token" else _karpathy
     images = _images(folder)
     pairs = (_Pair(name, caption, images.get(file)) for name, file, caption in read(annotations))
+    return PublishedPool("flickr30k", folder, _drawn(pairs, size, seed, annotations))
+
+
+def _flickr30k_split(folder: Path, size: int | None, seed: int, split: str) -> Pool:
+    annotations = folder / FLICKR30K[1]
+    if split not in FLICKR30K_SPLITS:
+        raise PosError(
+            f"pool.split={split} is unknown: choose {', '.join(FLICKR30K_SPLITS)} or null for all."
+        )
+    if not annotations.is_file():
+        raise PosError(
+            f"{annotations} is missing: it alone says which images are of the {split} split. Get it from "
+            "cs.stanford.edu/people/karpathy/deepimagesent, or take all images with pool.split=null."
+        )
+    images = _images(folder)
+    pairs = (_Pair(name, caption, images.get(file)) for name, file, caption in _karpathy(annotations, split))
     return PublishedPool("flickr30k", folder, _drawn(pairs, size, seed, annotations))
 
 
@@ -152,9 +173,11 @@ def _token_lines(path: Path) -> Iterator[tuple[str, str, str]]:
         yield name, file, " ".join(caption.split())
 
 
-def _karpathy(path: Path) -> Iterator[tuple[str, str, str]]:
+def _karpathy(path: Path, split: str | None = None) -> Iterator[tuple[str, str, str]]:
     try:
         for image in json.loads(read_text(path, "annotations"))["images"]:
+            if split is not None and image["split"] != split:
+                continue
             for number, sentence in enumerate(image["sentences"]):
                 yield f"{image['filename']}#{number}", image["filename"], " ".join(sentence["raw"].split())
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -7,13 +7,17 @@ model, frame by frame. Every GroupNorm is per frame; a joint one (Tune-A-Video) 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pos.diffusion.levels import Schedule
+from pos.errors import PosError
 from pos.networks.inflated.blocks import (
     CrossAttention,
     InflatedTransformer,
@@ -24,7 +28,7 @@ from pos.networks.inflated.sizes import Sizes, published_sizes
 from pos.networks.inflated.trunk import InflatedTrunk, Inflation
 from pos.networks.layers.feed_forward import FeedForward
 from pos.networks.layers.time_embedding import sinusoids
-from pos.networks.weights import rebuild, save_weights
+from pos.networks.weights import read_metadata, rebuild, save_weights
 from pos.storage import locate
 
 NEW_LAYERS = ("temp_convs", "attn_temp1", "attn_temp2", "norm_temp1", "norm_temp2")
@@ -124,9 +128,23 @@ def unet2d_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return published_sizes(config, "2D")
 
 
-def save_unet(unet: InflatedTrunk, path: Path | str) -> None:
-    """Write the weights (fp16) and the configuration."""
-    save_weights(unet, path, unet.config)
+def save_unet(unet: InflatedTrunk, path: Path | str, schedule: Schedule | None = None) -> None:
+    """Write the weights (fp16), the configuration and the noise levels that the network was trained with."""
+    record = None if schedule is None else {"schedule": json.dumps(asdict(schedule))}
+    save_weights(unet, path, unet.config, record=record)
+
+
+def load_schedule(path: Path | str) -> Schedule | None:
+    """The noise levels that the network of a file was trained with; None where the file does not say.
+
+    Raises:
+        PosError: the file is absent, no safetensors file, or names unknown levels.
+    """
+    text = read_metadata(locate(path)).get("schedule")
+    try:
+        return None if text is None else Schedule(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise PosError(f"The schedule inside {path} is none: {error}.") from error
 
 
 def load_unet(path: Path | str) -> InflatedUNet:
