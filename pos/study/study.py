@@ -50,8 +50,7 @@ class Study:
         pipelines: of the rows that can be generated, by key.
 
     Raises:
-        PosError: no seed, two rows of one label, a row compared with one that is missing, or no row that can
-            be generated.
+        PosError: no seed, two rows of one label, or no row can be generated.
     """
 
     name: str
@@ -79,11 +78,8 @@ class Study:
         if twice is not None:  # the label identifies a line of a table
             raise PosError(f"Two rows of {self.name} have the label {twice!r}: give each row its own.")
         for row in self.rows.values():
-            if row.against is not None and row.against not in self.rows:
-                raise PosError(
-                    f"{row.label} is compared with {row.against!r}, which is no row of {self.name}: "
-                    f"choose {', '.join(self.rows)}."
-                )
+            if row.against is not None and row.against not in self.rows:  # it may have been left out
+                log.info("%s is not compared with %s, which is no row here.", row.label, row.against)
         self.gaps, self.pipelines = dict(self.gaps), {}
         for key, row in self.rows.items():  # missing parts are reported before any video
             if key in self.gaps:

@@ -116,9 +116,17 @@ def results(folder: Path, name: str = "table1") -> dict[str, Any]:
 
 
 def test_a_table_is_written_though_nothing_but_the_model_is_there(configured, tmp_path: Path):
-    table = reproduce(configured("modelscope"))
+    table = reproduce(configured("modelscope", "rewriter=llama2"))
     found, text = results(tmp_path / "out"), (tmp_path / "out" / "table1.md").read_text()
-    assert list(table.rows) == ["baseline", "+ONA", "+SPR", "+POS", "+POS*"]
+    assert list(table.rows) == [
+        "baseline",
+        "+ONA",
+        "+SPR",
+        "+POS",
+        "+POS*",
+        "+ONA, diffused",
+        "+POS, diffused",
+    ]
     for name, reason in {
         "fid": "There are no weights of FID-Inception at weights/detectors/inception.safetensors",
         "fvd": "There are no weights of I3D at weights/detectors/i3d.safetensors",
@@ -128,7 +136,7 @@ def test_a_table_is_written_though_nothing_but_the_model_is_there(configured, tm
         assert reason in found["rows"]["baseline"]["absent"][name]
         assert reason in text
     rows = found["rows"]
-    assert [bool(row["cost"]) for row in rows.values()] == [True, True, False, False, False]
+    assert [bool(row["cost"]) for row in rows.values()] == [True, True, False, False, False, True, False]
     assert rows["ona"]["cost"]["evaluations"] == 3, "two of sampling with guidance, one of inversion"
     assert "The language model 'meta-llama/Llama-2-7b-chat-hf' is not on this machine" in text
     assert "Llama-2" in rows["pos_star"]["absent"]["evaluations"]
@@ -137,17 +145,24 @@ def test_a_table_is_written_though_nothing_but_the_model_is_there(configured, tm
     assert "eta and gamma: as published" in text
     assert "Shapes" not in text
     assert "Generated with steps 1; the manifest says 50." in text
-    assert found["setting"]["manifest"] == build_benchmark(configured("modelscope")).hash
+    assert found["setting"]["manifest"] == build_benchmark(configured("modelscope", "rewriter=llama2")).hash
     report = (tmp_path / "out" / "report.html").read_text()
     assert "Recorded: +ONA" not in report
     before = sorted(path.stat().st_mtime_ns for path in (tmp_path / "out" / "videos").rglob("*.*"))
-    reproduce(configured("modelscope"))
+    reproduce(configured("modelscope", "rewriter=llama2"))
     after = sorted(path.stat().st_mtime_ns for path in (tmp_path / "out" / "videos").rglob("*.*"))
     assert before == after, "nothing is made twice"
 
 
 def test_metrics_are_measured_as_far_as_there_are_weights_and_references(configured, few, tmp_path: Path):
-    cfg = configured("modelscope", *few, "~study.rows.pos_star", "~study.rows.spr", "~study.rows.pos")
+    cfg = configured(
+        "modelscope",
+        *few,
+        "~study.rows.pos_star",
+        "~study.rows.spr",
+        "~study.rows.pos",
+        "~study.rows.pos_diffused",
+    )
     reproduce(cfg)
     rows = results(tmp_path / "out")["rows"]
     for row in rows.values():
@@ -176,7 +191,7 @@ def test_image_models_on_images(configured, few, tmp_path: Path):
     reproduce(configured("sd15", "study=table3", *few, "+detectors.fvd=true"))
     found = results(tmp_path / "out", "table3")
     rows = found["rows"]
-    assert list(rows) == ["baseline", "ona", "spr", "pos"]
+    assert list(rows) == ["baseline", "ona", "spr", "pos", "ona_diffused", "pos_diffused"]
     assert rows["ona"]["method"]["eta"] == 0.05
     assert rows["ona"]["metrics"].keys() == {"clipsim"}
     assert "single images" in rows["ona"]["absent"]["fvd"]
@@ -195,7 +210,11 @@ def test_image_models_on_images(configured, few, tmp_path: Path):
         ("modelscope", ["study=table3"], "table3 is a study of image models, and modelscope makes videos"),
         ("modelscope", ["detectors=shapes"], "take videos of 64x64, and modelscope makes 16x16"),
         ("modelscope", ["benchmark.size=9"], "gives 2 prompts"),
-        ("modelscope", ["~study.rows.baseline", "~study.rows.ona"], "No row of table1 can be generated"),
+        (
+            "modelscope",
+            ["~study.rows.baseline", "~study.rows.ona", "~study.rows.ona_diffused"],
+            "No row of table1 can be generated",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_is_made(

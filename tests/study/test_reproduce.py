@@ -68,6 +68,11 @@ def configured(tmp_path: Path) -> Callable[..., DictConfig]:
     return make
 
 
+TEXT = ["spr", "pos", "pos_star"]
+"""Rows of Table 1 that rewrite."""
+BUT_THE_FIRST = ["ona", *TEXT, "ona_diffused", "pos_diffused"]
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_builds_its_rows(configured, name: str):
     cfg = configured(f"study={name}")
@@ -82,7 +87,7 @@ def test_every_study_builds_its_rows(configured, name: str):
     assert study.rows or figure is not None
     for first in list(study.rows.values())[:1]:
         is_plain = not (first.method.retrieves or first.method.predicts)
-        assert is_plain == (name != "table2"), "the plain model; in Table 2 POS, which POS* is measured by"
+        assert is_plain, "differences are from the plain model"
         assert len(study.rows) > 1
 
 
@@ -93,7 +98,7 @@ def test_every_table_and_figure_of_the_paper_has_its_study():
 
 def test_the_rows_are_the_papers(configured):
     rows = build_study(configured("study=table1")).rows
-    assert list(rows) == ["baseline", "ona", "spr", "pos", "pos_star"]
+    assert list(rows) == ["baseline", "ona", "spr", "pos", "pos_star", "ona_diffused", "pos_diffused"]
     used = [(r.method.inverts, r.method.predicts, r.method.rewrites) for r in rows.values()]
     assert used == [
         (False, False, False),
@@ -101,7 +106,11 @@ def test_the_rows_are_the_papers(configured):
         (False, False, True),
         (True, False, True),
         (False, True, True),
+        (False, False, False),
+        (False, False, True),
     ]
+    assert [row.method.diffuses for row in rows.values()] == [False] * 5 + [True] * 2
+    assert build_study(configured("study=table2")).rows["pos_star"].against == "pos"
     etas = [row.method.eta for row in build_study(configured("study=figure6")).rows.values()]
     assert etas == [0, 0.1, 0.2, 0.3, 0.5, 1, 2, math.inf]
     gammas = [row.method.gamma for row in build_study(configured("study=table4b")).rows.values()]
@@ -176,13 +185,13 @@ def test_bad_input_is_one_sentence(configured, tmp_path: Path, arguments: list[s
 @pytest.mark.parametrize(
     ("arguments", "rows", "reason"),
     [
-        (["rewriter=none"], ["spr", "pos", "pos_star"], "there is no rewriter"),
+        (["rewriter=none"], ["spr", "pos", "pos_star", "pos_diffused"], "there is no rewriter"),
         (["npnet=none"], ["pos_star"], "no NPNet is given"),
         (["npnet.backbone._target_=pos.backbones.scvideo.load_shapes", "+npnet.backbone.unet=no.safetensors"],
          ["pos_star"], "no.safetensors"),
-        (["pool=folder", "pool.path=/nowhere"], ["ona", "spr", "pos", "pos_star"], "/nowhere"),
-        (["pool=folder"], ["ona", "spr", "pos", "pos_star"], "The key 'pool.path' needs a value"),
-        (["pool.size=2"], ["spr", "pos", "pos_star"], "5 references cannot be retrieved from a pool of 2"),
+        (["pool=folder", "pool.path=/nowhere"], BUT_THE_FIRST, "/nowhere"),
+        (["pool=folder"], BUT_THE_FIRST, "The key 'pool.path' needs a value"),
+        (["pool.size=2"], [*TEXT, "pos_diffused"], "5 references cannot be retrieved from a pool of 2"),
         (["study=table4c", "pool.size=7"], ["k_10"], "10 references cannot be retrieved from a pool of 7"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -196,7 +205,7 @@ def test_a_part_that_cannot_be_built_leaves_out_the_rows_that_need_it(
 
 
 def test_another_benchmark_does_not_replace_results(configured, tmp_path: Path):
-    rows = [f"~study.rows.{key}" for key in ("ona", "spr", "pos", "pos_star")]
+    rows = [f"~study.rows.{key}" for key in BUT_THE_FIRST]
     reproduce(configured(*rows))
     before = (tmp_path / "out" / "table1.json").read_bytes()
     with pytest.raises(PosError, match="holds results of the benchmark shapes-test, and this is shapes-val"):
@@ -215,8 +224,10 @@ class TestFiles:
 
     def test_a_run_writes_its_table_records_and_report(self, configured, ran):
         table, out = ran
-        rows = ["baseline", "+ONA", "+SPR", "+POS", "+POS*"]
+        rows = ["baseline", "+ONA", "+SPR", "+POS", "+POS*", "+ONA, diffused", "+POS, diffused"]
         assert list(table.rows) == rows
+        pairs = ["+ONA, diffused \N{MINUS SIGN} +ONA", "+POS, diffused \N{MINUS SIGN} +POS"]
+        assert list(table.pairs) == pairs
         markdown = (out / "table1.md").read_text()
         assert markdown.startswith(table.to_markdown())
         assert "table1 on shapes-test: 3 prompts, T = 2" in markdown
@@ -239,14 +250,14 @@ class TestFiles:
         assert "paper" not in markdown.replace("with those of the paper", "")  # never beside Shapes
 
         lines = list(csv.DictReader((out / "table1.csv").read_text().splitlines()))
-        assert {line["row"] for line in lines} == set(rows)
+        assert {line["row"] for line in lines} == {*rows, *pairs}
         results = json.loads((out / "table1.json").read_text(), parse_constant=pytest.fail)
         by_name = {(line["row"], line["metric"]): line for line in lines}
         for row in results["rows"].values():
             assert float(by_name[row["label"], "fvd"]["value"]) == row["metrics"]["fvd"]["value"]
-        assert [row["cost"]["evaluations"] for row in results["rows"].values()] == [2, 4, 2, 4, 6]
+        assert [row["cost"]["evaluations"] for row in results["rows"].values()] == [2, 4, 2, 4, 6, 2, 2]
         records = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-        assert len(records) == 15
+        assert len(records) == 21
 
         page = (out / "table1.html").read_text()
         assert (out / "report.html").read_text() == page  # that of the study that was run last
@@ -254,7 +265,7 @@ class TestFiles:
         shown, hidden = study.benchmark.prompts[:2], study.benchmark.prompts[2]
         assert all(prompt.text in page for prompt in shown)
         assert hidden.text not in page
-        assert page.count("data:image/webp;base64,") == 2 * (5 + 1)
+        assert page.count("data:image/webp;base64,") == 2 * (7 + 1)
         assert records[0]["prompt"] == shown[0].text
         assert not re.search(r"(src|href)=.?https?:", page)
 
@@ -266,7 +277,7 @@ class TestFiles:
         assert before.keys() == after.keys()
 
     def test_shards_leave_the_scoring_to_a_later_run(self, configured, tmp_path: Path):
-        rows = ["~study.rows.spr", "~study.rows.pos", "~study.rows.pos_star"]
+        rows = [f"~study.rows.{key}" for key in BUT_THE_FIRST[1:]]
         for index in (0, 1):
             assert reproduce(configured(*rows, f"shard.index={index}", "shard.count=2")) is None
             assert not list((tmp_path / "out").glob("table1.*"))
@@ -274,7 +285,7 @@ class TestFiles:
         assert list(table.rows) == ["baseline", "+ONA"]
 
     def test_a_folder_in_use_is_neither_generated_nor_scored(self, configured, tmp_path: Path):
-        rows = [f"~study.rows.{key}" for key in ("ona", "spr", "pos", "pos_star")]
+        rows = [f"~study.rows.{key}" for key in BUT_THE_FIRST]
         for folder in (tmp_path / "out", tmp_path / "out" / "shard-0-of-1"):
             with lock_folder(folder), pytest.raises(PosError, match=f"Another run is writing to {folder}"):
                 reproduce(configured(*rows))

@@ -142,8 +142,8 @@ class TestJson:
         assert list(record) == ["study", "setting", "rows", "notes", "figure"]
         for row in record["rows"].values():
             assert list(row) == [
-                "label", "method", "guidance", "metrics", "differences", "cost", "noise", "rewriting",
-                "videos", "absent",
+                "label", "method", "guidance", "metrics", "differences", "against", "cost", "noise",
+                "rewriting", "videos", "absent",
             ]  # fmt: skip
         pos = record["rows"]["pos"]
         assert pos["noise"]["reconstruction_psnr"] == pos["method"]["eta"] == "inf"

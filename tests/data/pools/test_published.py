@@ -29,7 +29,7 @@ def write_karpathy(folder):
     images = [
         {
             "filename": file,
-            "split": "train",
+            "split": "test" if index < 2 else "train",
             "sentids": [5 * index + number for number in range(5)],
             "sentences": [{"raw": caption(file, number), "tokens": []} for number in range(5)],
         }
@@ -64,7 +64,7 @@ def videos(tmp_path):
 @pytest.mark.parametrize("write_annotations", [write_token, write_karpathy])
 def test_every_caption_of_an_image_is_a_pair(flickr, write_annotations):
     write_annotations(flickr)
-    pool = flickr30k(flickr)
+    pool = flickr30k(flickr, split=None)
     assert len(pool) == 20 == len(set(pool.ids))
     assert set(zip(pool.ids, pool.captions, strict=True)) == {
         (f"{file}#{number}", caption(file, number)) for file in FILES for number in range(5)
@@ -74,22 +74,39 @@ def test_every_caption_of_an_image_is_a_pair(flickr, write_annotations):
     assert (video == 150).all()
 
 
+def test_the_papers_pool_is_the_test_split(flickr):
+    """arXiv 2311.00949, section 5.4: "we employ the test set of Flickr30k as the candidate pool"."""
+    write_karpathy(flickr)
+    pool = flickr30k(flickr)
+    assert {name.split("#")[0] for name in pool.ids} == set(FILES[:2])
+    assert len(pool) == 10
+    assert set(pool.ids).isdisjoint(flickr30k(flickr, split="train").ids)
+    with pytest.raises(PosError, match=r"pool\.split=dev is unknown: choose train, val, test or null"):
+        flickr30k(flickr, split="dev")
+
+
+def test_a_split_needs_the_file_that_has_it(flickr):
+    write_token(flickr)
+    with pytest.raises(PosError, match=r"dataset_flickr30k\.json is missing: .* pool\.split=null"):
+        flickr30k(flickr)
+
+
 def test_both_files_of_flickr_name_the_same_pairs(flickr):
     write_karpathy(flickr)
-    there = flickr30k(flickr)
+    there = flickr30k(flickr, split=None)
     write_token(flickr)
-    here = flickr30k(flickr)
+    here = flickr30k(flickr, split=None)
     assert (here.ids, here.fingerprint) == (there.ids, there.fingerprint)
 
 
 def test_a_smaller_pool_begins_a_larger_one_and_the_seed_draws_it(flickr):
     write_token(flickr)
-    pool = flickr30k(flickr, size=6)
-    assert pool.ids == flickr30k(flickr).ids[:6] == flickr30k(flickr, size=9).ids[:6]
-    assert set(flickr30k(flickr, size=6, seed=1).ids) != set(pool.ids)
+    pool = flickr30k(flickr, split=None, size=6)
+    assert pool.ids == flickr30k(flickr, split=None).ids[:6] == flickr30k(flickr, split=None, size=9).ids[:6]
+    assert set(flickr30k(flickr, split=None, size=6, seed=1).ids) != set(pool.ids)
     for size in (0, 21):
         with pytest.raises(PosError, match=f"size={size}: .* pairs, take 1 to as many"):
-            flickr30k(flickr, size=size)
+            flickr30k(flickr, split=None, size=size)
 
 
 def test_webvid_takes_what_was_downloaded_of_what_is_drawn(videos, caplog):
@@ -122,16 +139,16 @@ def test_a_clip_that_cannot_be_read_is_named_when_it_is_retrieved(videos):
 
 def test_files_that_are_not_of_their_form_are_named(flickr, videos):
     with pytest.raises(PosError, match=r"holds neither results_20130124.token nor dataset_flickr30k.json"):
-        flickr30k(flickr)
+        flickr30k(flickr, split=None)
     (flickr / "dataset_flickr30k.json").write_text('{"images": [{"filename": "a.jpg"}]}')
     with pytest.raises(PosError, match=r"not of its published form: KeyError 'sentences'"):
-        flickr30k(flickr)
+        flickr30k(flickr, split=None)
     (flickr / "results_20130124.token").write_text("a.jpg A dog\n")
     with pytest.raises(PosError, match=r"holds the line 'a.jpg A dog': it must be like"):
-        flickr30k(flickr)
+        flickr30k(flickr, split=None)
     (flickr / "results_20130124.token").write_text("a.jpg#0\tA dog\n")
     with pytest.raises(PosError, match=r"holds none of the 1 clips that flickr30k names"):
-        flickr30k(flickr)
+        flickr30k(flickr, split=None)
     (videos / "results_2M_train.csv").write_text("videoid,name\n1,a\n")
     with pytest.raises(PosError, match=r"WebVid table .* lacks the column page_dir"):
         webvid(videos)
@@ -145,7 +162,7 @@ def test_images_are_decoded_as_pil_does(flickr):
     path = flickr / "flickr30k-images" / FILES[0]
     Image.fromarray(noise.numpy()).resize((48, 48), Image.Resampling.BICUBIC).save(path, quality=80)
     write_token(flickr)
-    pool = flickr30k(flickr)
+    pool = flickr30k(flickr, split=None)
     expected = np.asarray(Image.open(path))
     assert np.array_equal(
         pool.video(pool.ids.index(f"{FILES[0]}#0"), 1, 48, 48)[0].permute(1, 2, 0), expected
