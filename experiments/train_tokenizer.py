@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from pos.config.folder import config_folder
-from pos.networks.tokenizer import train_tokenizer
+from pos.networks.shapes.tokenizer import train_tokenizer
 from pos.storage import asset, write_atomic
 from pos.training.tokenizer import shapes_corpus
 

@@ -17,7 +17,7 @@ from pos.backbones.base import Defaults
 from pos.diffusion.noise import base_noise
 from pos.generation import make_requests
 from pos.method import Method
-from pos.networks.tokenizer import load_tokenizer
+from pos.networks.shapes.tokenizer import load_tokenizer
 from pos.pipeline import Pipeline
 from pos.storage import asset
 from tests.backbones.published import SCHEDULER, autoencoder, drawn, image_unet, text_model

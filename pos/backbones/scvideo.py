@@ -22,7 +22,7 @@ from pos.networks.acceleration import Acceleration
 from pos.networks.autoencoder import load_autoencoder
 from pos.networks.inflated.scvideo import InflatedUNet, load_schedule, load_unet, unet2d_config
 from pos.networks.shapes.clip import load_clip
-from pos.networks.tokenizer import load_tokenizer
+from pos.networks.shapes.tokenizer import load_tokenizer
 from pos.networks.weights import load_weights
 from pos.storage import content_hash, file_digest, locate
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pos.errors import PosError
-from pos.networks.tokenizer import dropped_text, tokenize
+from pos.networks.tokens import dropped_text, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pos.errors import require
 from pos.networks.shapes.clip import ShapesCLIP, save_clip
-from pos.networks.tokenizer import CONTEXT, load_tokenizer
+from pos.networks.shapes.tokenizer import CONTEXT, load_tokenizer
 from pos.storage import asset
 from pos.training.classifier import degrade
 from pos.training.data import sample_frames

@@ -16,7 +16,7 @@ from pos.data.shapes.captions import DETAILS, caption
 from pos.data.shapes.splits import references, training_batch
 from pos.data.shapes.world import Scenes, render
 from pos.errors import PosError
-from pos.networks.tokenizer import CONTEXT, load_tokenizer
+from pos.networks.shapes.tokenizer import CONTEXT, load_tokenizer
 from pos.storage import asset
 
 _ENDLESS = 2**31  # batches; no run sees the end of it

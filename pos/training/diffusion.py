@@ -16,7 +16,8 @@ from pos.errors import PosError
 from pos.networks.inflated.scvideo import save_unet
 from pos.networks.inflated.trunk import InflatedTrunk
 from pos.networks.shapes.clip import load_clip
-from pos.networks.tokenizer import load_tokenizer, tokenize
+from pos.networks.shapes.tokenizer import load_tokenizer
+from pos.networks.tokens import tokenize
 from pos.storage import asset, locate
 from pos.training.accuracy import SampleAccuracy
 from pos.training.task import Optimization, Task

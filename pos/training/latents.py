@@ -21,7 +21,8 @@ from tqdm import tqdm
 from pos.data.shapes.splits import TRAINING_DETAILS, references, training_batch, training_caption
 from pos.data.shapes.world import Scenes, render
 from pos.errors import PosError
-from pos.networks.tokenizer import load_tokenizer, tokenize
+from pos.networks.shapes.tokenizer import load_tokenizer
+from pos.networks.tokens import tokenize
 from pos.storage import TensorCache, asset, content_hash
 from pos.training.targets import Targets
 

@@ -25,7 +25,7 @@ from pos.data.shapes.rewrites import RewriteExample, neighbours, rewrite_example
 from pos.data.shapes.splits import validation_prompts
 from pos.data.shapes.world import ATTRIBUTES
 from pos.errors import PosError
-from pos.networks.tokenizer import load_tokenizer
+from pos.networks.shapes.tokenizer import load_tokenizer
 from pos.spr.cleaning import clean_reply
 from pos.spr.instruction import InstructionTemplate
 from pos.spr.local import HuggingFaceEngine, load_model

@@ -10,7 +10,7 @@ from pos.evaluation.detectors.base import Detectors
 from pos.evaluation.detectors.shapes import of_networks
 from pos.networks.shapes.classifiers import FrameClassifier, VideoClassifier
 from pos.networks.shapes.clip import ShapesCLIP
-from pos.networks.tokenizer import load_tokenizer
+from pos.networks.shapes.tokenizer import load_tokenizer
 from pos.storage import asset
 
 HEADS = {name: len(values) for name, values in ATTRIBUTES.items()}

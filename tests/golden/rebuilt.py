@@ -25,7 +25,7 @@ from pos.evaluation.detectors.paper import (
 from pos.networks.detectors.c3d import C3D, FRAMES, MEAN_SIZE
 from pos.networks.detectors.i3d import I3D
 from pos.networks.detectors.inception import FIDInception
-from pos.networks.detectors.openai_clip import build_clip, clip_tokenizer
+from pos.networks.detectors.openai_clip import build_clip, open_clip_tokenizer
 from tests.golden.recordings import Recording
 
 
@@ -145,7 +145,7 @@ def build(kind: str, manifest: Manifest) -> nn.Module:
 
 def wrap(kind: str, network: nn.Module) -> Detector:
     if kind == "clip":
-        return ClipFeatures(network, clip_tokenizer())
+        return ClipFeatures(network, open_clip_tokenizer())
     wrappers: dict[str, Callable[[nn.Module], Detector]] = {
         "i3d": I3DLogits,
         "c3d": C3DClasses,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pos.networks.clip_tokenizer import CONTEXT, clean_text, clip_tokenizer
-from pos.networks.tokenizer import dropped_text, tokenize
+from pos.networks.tokens import dropped_text, tokenize
 
 TOKENIZER = clip_tokenizer()
 BEGIN, END = 49406, 49407

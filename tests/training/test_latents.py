@@ -16,7 +16,8 @@ from pos.data.shapes.splits import references, training_batch
 from pos.data.shapes.world import Scenes, render
 from pos.diffusion.ddim import Guided, invert
 from pos.errors import PosError
-from pos.networks.tokenizer import load_tokenizer, tokenize
+from pos.networks.shapes.tokenizer import load_tokenizer
+from pos.networks.tokens import tokenize
 from pos.storage import asset
 from pos.training.latents import LatentData
 from pos.training.targets import InvertedNoises, Latents, Targets

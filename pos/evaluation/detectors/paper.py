@@ -26,7 +26,7 @@ from pos.metrics.registry import registered
 from pos.networks.detectors.c3d import C3D
 from pos.networks.detectors.i3d import I3D
 from pos.networks.detectors.inception import FIDInception
-from pos.networks.detectors.openai_clip import build_clip, clip_tokenizer
+from pos.networks.detectors.openai_clip import build_clip, open_clip_tokenizer
 from pos.networks.detectors.videomae import VideoMAE
 from pos.networks.weights import load_weights, read_config
 
@@ -180,7 +180,7 @@ def load_clip(path: Path) -> ClipFeatures:
     """
     network = build_clip()
     load_weights(network, path)
-    return ClipFeatures(network, clip_tokenizer())
+    return ClipFeatures(network, open_clip_tokenizer())
 
 
 def load_videomae(path: Path) -> VideoMAEFeatures:

@@ -12,7 +12,7 @@ from pos.data.shapes.world import ATTRIBUTES
 from pos.evaluation.detectors.base import Detector, Detectors, TextDetector
 from pos.networks.shapes.classifiers import FrameClassifier, load_classifier
 from pos.networks.shapes.clip import ShapesCLIP, load_clip
-from pos.networks.tokenizer import load_tokenizer
+from pos.networks.shapes.tokenizer import load_tokenizer
 from pos.storage import asset
 
 SIZE = (64, 64)

@@ -22,7 +22,7 @@ def build_clip() -> nn.Module:
     return open_clip.CLIP(**open_clip.get_model_config(ARCHITECTURE))
 
 
-def clip_tokenizer() -> Any:
+def open_clip_tokenizer() -> Any:
     """Texts to token ids (b, 77), cut at 77 tokens; its vocabulary comes with the package.
 
     Raises:

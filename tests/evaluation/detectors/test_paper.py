@@ -25,7 +25,7 @@ from pos.evaluation.score import missing
 from pos.networks.detectors.c3d import C3D
 from pos.networks.detectors.i3d import I3D
 from pos.networks.detectors.inception import FIDInception
-from pos.networks.detectors.openai_clip import clip_tokenizer
+from pos.networks.detectors.openai_clip import open_clip_tokenizer
 
 PATHS = {name: f"nowhere/{name}.safetensors" for name in ("fid", "clip", "fvd", "inception")}
 
@@ -52,7 +52,7 @@ class Means(nn.Module):
 def tiny() -> Detectors:
     return Detectors(
         fid=InceptionFeatures(Means()),
-        clip=ClipFeatures(Means(), clip_tokenizer()),
+        clip=ClipFeatures(Means(), open_clip_tokenizer()),
         fvd=I3DLogits(Means()),
         inception=C3DClasses(Means()),
     )

@@ -5,12 +5,11 @@ CLIP's own vocabulary alone would weigh 12 MB of embeddings. Bytes are the base,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from pos.errors import PosError
 
@@ -68,30 +67,3 @@ def load_tokenizer(path: Path | str, causal: bool = False) -> PreTrainedTokenize
         padding_side="left" if causal else "right",
         model_max_length=2**20 if causal else CONTEXT,
     )
-
-
-def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], pad_id: int | None = None) -> Tensor:
-    """Token ids (b, model_max_length), int64, truncated to that length and filled up with ``pad_id``."""
-    encoded = tokenizer(
-        list(texts),
-        padding="max_length",
-        truncation=True,
-        max_length=tokenizer.model_max_length,
-        return_tensors="pt",
-    )
-    if pad_id is None:
-        return encoded["input_ids"]
-    return encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, pad_id)
-
-
-def token_count(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
-    """How many tokens a text takes, special ones included, before any truncation."""
-    return len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
-
-
-def dropped_text(tokenizer: PreTrainedTokenizerFast, text: str, context: int = CONTEXT) -> str:
-    """The end of a text that truncation to ``context`` tokens leaves out; "" where all of it fits."""
-    if token_count(tokenizer, text) <= context:
-        return ""
-    kept = tokenizer(text, truncation=True, max_length=context, return_offsets_mapping=True)
-    return text[max(end for _, end in kept["offset_mapping"]) :].strip()

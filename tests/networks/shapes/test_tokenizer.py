@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from pos.data.shapes.splits import training_batch
 from pos.errors import PosError
-from pos.networks.tokenizer import CONTEXT, dropped_text, load_tokenizer, token_count, train_tokenizer
+from pos.networks.shapes.tokenizer import CONTEXT, load_tokenizer, train_tokenizer
+from pos.networks.tokens import dropped_text, token_count
 from pos.storage import asset
 
 SHIPPED = asset("shapes/tokenizer.json")
@@ -49,9 +50,9 @@ def test_every_text_can_be_written_and_read(text):
 
 def test_the_dropped_end_of_a_long_text_is_named():
     text = " ".join(["ring"] * (CONTEXT - 2) + ["seen", "last"])
-    assert dropped_text(TOWER, text) == "seen last"
+    assert dropped_text(TOWER, text, CONTEXT) == "seen last"
     assert token_count(TOWER, text) == CONTEXT + 2
-    assert dropped_text(TOWER, "a red ring") == ""
+    assert dropped_text(TOWER, "a red ring", CONTEXT) == ""
 
 
 def test_training_is_deterministic_and_learns_frequent_words(tmp_path):
