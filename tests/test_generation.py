@@ -286,7 +286,7 @@ def test_the_python_form_is_the_same_configuration(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("method=poss", "There is no method 'poss': choose one of baseline, ona, pos, "),
+        ("method=poss", "There is no method 'poss': choose one of baseline, ona, ona_diffused, pos, "),
         ("method.etta=1", "There is no key 'method.etta'. Did you mean 'method.eta'"),
         ("method.eta=-1", "method.eta=-1 is not allowed"),
         (

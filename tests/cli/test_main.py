@@ -59,7 +59,9 @@ def test_a_command_is_the_script_of_its_name(call):
 def test_an_unknown_command_is_one_sentence(call):
     status, stdout, stderr = call("generat", "prompt=a")
     assert (status, stdout) == (2, "")
-    assert stderr.startswith("error: There is no command 'generat': choose one of generate, evaluate, ")
+    assert stderr.startswith(
+        "error: There is no command 'generat': choose one of generate, diagnose, evaluate, "
+    )
     assert stderr.endswith("Did you mean 'generate'?\n")
 
 
