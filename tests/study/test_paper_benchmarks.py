@@ -19,7 +19,7 @@ from pos.errors import PosError
 from pos.evaluation.detectors.base import Detectors
 from pos.evaluation.detectors.paper import ClipFeatures, I3DLogits, InceptionFeatures
 from pos.evaluation.run import make_reference
-from pos.networks.detectors.openai_clip import clip_tokenizer
+from pos.networks.detectors.openai_clip import open_clip_tokenizer
 from pos.study.reproduce import build_benchmark, build_study, reproduce
 from tests.backbones.published import write_modelscope, write_stable_diffusion
 from tests.data.annotations import write_coco, write_msrvtt
@@ -52,7 +52,7 @@ def few_detectors(absent: str = ABSENT, fvd: bool = False) -> Detectors:
     """FID's and CLIP's networks alone, or I3D's too."""
     return Detectors(
         fid=InceptionFeatures(Means()),
-        clip=ClipFeatures(Means(), clip_tokenizer()),
+        clip=ClipFeatures(Means(), open_clip_tokenizer()),
         fvd=I3DLogits(Means()) if fvd else None,
         absent={"fvd": absent} if not fvd else {},
     )
