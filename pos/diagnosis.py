@@ -17,9 +17,11 @@ from torch import Tensor
 from pos.backbones.base import Backbone
 from pos.data.pools.pool import Pool
 from pos.errors import PosError
+from pos.noise.inversion import USUAL_DEVIATION
 from pos.ona.clips import PoolClips
 from pos.ona.inversion import Inverted, Inverter
 from pos.ona.moments import frequencies, pool_moments
+from pos.ona.reconstruction import Check
 from pos.storage import TensorCache
 
 LITTLE, MUCH = 0.5, 5.0
@@ -27,9 +29,6 @@ LITTLE, MUCH = 0.5, 5.0
 
 LOW = 0.25
 """Of the highest frequency: below it lies the band whose share of the inverted noise's power is reported."""
-
-BAD_PSNR = 18.0
-"""dB: reconstructions below it hardly resemble their clip."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +141,13 @@ def advice(leak: float, inverted: InvertedNoise | None) -> list[str]:
             "noise=diffused should lower FVD most and costs no evaluation; noise=inversion should be best "
             "near eta 1 and carry over more of the clip's motion.",
         ]
-    if inverted is not None and inverted.psnr < BAD_PSNR:
+    low, high = USUAL_DEVIATION
+    if inverted is not None and inverted.psnr < Check().min_psnr:
         sentences.append(
             f"Inverted noise leads back to its clip at {inverted.psnr:.1f} dB only: noise=inversion will "
             "guide badly."
         )
-    if inverted is not None and not 0.7 <= inverted.std <= 1.4:
+    if inverted is not None and not low <= inverted.std <= high:
         sentences.append(
             f"Inverted noise has a standard deviation of {inverted.std:.2f} and not 1: the larger eta, "
             "the further the start is from what the model knows."

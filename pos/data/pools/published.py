@@ -11,6 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,33 +88,33 @@ def flickr30k(path: Path | str, size: int | None = None, seed: int = 0, split: s
             or no image.
     """
     folder = Path(path)
-    if split is not None:
-        return _flickr30k_split(folder, size, seed, split)
-    annotations = next((folder / name for name in FLICKR30K if (folder / name).is_file()), None)
-    if annotations is None:
-        raise PosError(
-            f"{folder} holds neither {FLICKR30K[0]} nor {FLICKR30K[1]}: one of them has the captions."
-        )
-    read = _token_lines if annotations.suffix == ".token" else _karpathy
+    annotations = _flickr30k_annotations(folder, split)
+    read = _token_lines if annotations.suffix == ".token" else partial(_karpathy, split=split)
     images = _images(folder)
     pairs = (_Pair(name, caption, images.get(file)) for name, file, caption in read(annotations))
     return PublishedPool("flickr30k", folder, _drawn(pairs, size, seed, annotations))
 
 
-def _flickr30k_split(folder: Path, size: int | None, seed: int, split: str) -> Pool:
-    annotations = folder / FLICKR30K[1]
+def _flickr30k_annotations(folder: Path, split: str | None) -> Path:
+    """The file with the captions; of a split Karpathy's."""
+    if split is None:
+        found = next((folder / name for name in FLICKR30K if (folder / name).is_file()), None)
+        if found is None:
+            raise PosError(
+                f"{folder} holds neither {FLICKR30K[0]} nor {FLICKR30K[1]}: one of them has the captions."
+            )
+        return found
     if split not in FLICKR30K_SPLITS:
         raise PosError(
             f"pool.split={split} is unknown: choose {', '.join(FLICKR30K_SPLITS)} or null for all."
         )
-    if not annotations.is_file():
+    found = folder / FLICKR30K[1]
+    if not found.is_file():
         raise PosError(
-            f"{annotations} is missing: it alone says which images are of the {split} split. Get it from "
+            f"{found} is missing: it alone says which images are of the {split} split. Get it from "
             "cs.stanford.edu/people/karpathy/deepimagesent, or take all images with pool.split=null."
         )
-    images = _images(folder)
-    pairs = (_Pair(name, caption, images.get(file)) for name, file, caption in _karpathy(annotations, split))
-    return PublishedPool("flickr30k", folder, _drawn(pairs, size, seed, annotations))
+    return found
 
 
 def webvid(
