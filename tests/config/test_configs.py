@@ -211,3 +211,20 @@ def test_the_methods_are_the_rows_of_the_papers_tables(
     assert (method.inverts, method.predicts, method.rewrites) == (inverts, predicts, rewrites)
     assert method.diffuses == name.endswith("diffused")
     assert method.ddim_eta == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "key"),
+    [
+        *(
+            ("ona_diffused", key)
+            for key in ("signal=2", "level=0.5", "neighbour=random", "clips=5", "vary=seed")
+        ),
+        *(("pos", key) for key in ("dither=true", "neighbour=random", "vary=seed")),
+    ],
+)
+def test_what_chooses_the_clips_is_a_key_of_its_method(method: str, key: str):
+    name, value = key.split("=")
+    chosen = composed("generate", f"method={method}", f"method.{key}").method
+    assert str(chosen[name]).lower() == value
+    assert getattr(instantiate(chosen), name) == chosen[name]
